@@ -1,0 +1,144 @@
+"""Opens a call, notes how it ended, and hands it to the log exactly once, when its last attempt has settled."""
+
+import asyncio
+from types import TracebackType
+
+from feedback_gateway.calls.models import Call, CallStatus
+from feedback_gateway.calls.writer import LogWriter
+from feedback_gateway.clock import Clock
+from feedback_gateway.errors import GatewayError, Unavailable
+
+ADMISSION_S = 2.0
+CANCEL_S = 1.0
+
+
+class Recorder:
+    """Records calls, one row each whatever happens.
+
+    A call whose caller went away may still have requests under way (`call.pending`), which the provider bills.
+    Its row waits for them in the background, so that what a late answer cost is in it; `drain` ends that wait.
+    """
+
+    def __init__(self, clock: Clock, writer: LogWriter, *, attempts: int, deadline_s: float) -> None:
+        self._clock = clock
+        self._writer = writer
+        self._attempts = attempts
+        self._deadline = deadline_s
+        self._settling: dict[str, Call] = {}
+
+    @property
+    def settling(self) -> int:
+        """How many calls are over for their caller, but not yet for a provider."""
+        return len(self._settling)
+
+    def record(
+        self, consumer: str, task: str, prompt_version: int, model: str, *, timeout_s: float | None
+    ) -> "Recording":
+        """A context that opens the call and closes it; `timeout_s` is its whole time, None the configured deadline.
+
+        Entering raises Unavailable where the log has been full for a while: a call that cannot be booked is not made.
+        """
+        return Recording(self, consumer, task, prompt_version, model, timeout_s=timeout_s)
+
+    async def open(self, consumer: str, task: str, prompt_version: int, model: str, *, timeout_s: float | None) -> Call:
+        """A new call, as soon as the log has room for it."""
+        created_at, started = self._clock.now(), self._clock.monotonic()
+        allowed = self._deadline if timeout_s is None else timeout_s
+        try:
+            async with asyncio.timeout(min(allowed, ADMISSION_S)):
+                await self._writer.admit()
+        except TimeoutError:
+            raise Unavailable(f"the call log is full: {self._writer.state.error}", retry_after=5.0) from None
+        return Call(
+            call_id=self._clock.new_id(),
+            consumer=consumer,
+            task=task,
+            prompt_version=prompt_version,
+            model=model,
+            created_at=created_at,
+            started=started,
+            deadline=started + allowed,
+            attempts_left=self._attempts,
+        )
+
+    def close(self, call: Call, error: BaseException | None) -> None:
+        """Note how `call` ended, and log it now or when the last of its attempts has settled."""
+        call.status, call.error = outcome(error)
+        call.latency_ms = (self._clock.monotonic() - call.started) * 1000
+        for attempt in call.attempts:
+            if attempt.status == "running":
+                attempt.status = "abandoned"
+        self._settling[call.call_id] = call
+
+        def settle(task: asyncio.Task[object]) -> None:
+            if not task.cancelled():
+                task.exception()  # taken, or asyncio would complain that nobody did
+            self._log_if_settled(call)
+
+        for task in call.pending:
+            task.add_done_callback(settle)
+        self._log_if_settled(call)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait up to `timeout_s` seconds for attempts nobody waits for; cancel the rest, and log what is known."""
+        if pending := self._pending():
+            await asyncio.wait(pending, timeout=timeout_s)
+        if pending := self._pending():
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=CANCEL_S)
+        for call in list(self._settling.values()):
+            self._log(call)
+
+    def _pending(self) -> set[asyncio.Task[object]]:
+        return {task for call in self._settling.values() for task in call.pending if not task.done()}
+
+    def _log_if_settled(self, call: Call) -> None:
+        if all(task.done() for task in call.pending):
+            self._log(call)
+
+    def _log(self, call: Call) -> None:
+        if self._settling.pop(call.call_id, None) is not None:
+            self._writer.append(call)
+
+
+class Recording:
+    """One call being recorded: entering gives the call, leaving logs it."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        consumer: str,
+        task: str,
+        prompt_version: int,
+        model: str,
+        *,
+        timeout_s: float | None,
+    ) -> None:
+        self._recorder = recorder
+        self._about = (consumer, task, prompt_version, model)
+        self._timeout = timeout_s
+        self._call: Call | None = None
+
+    async def __aenter__(self) -> Call:
+        """Open the call."""
+        self._call = await self._recorder.open(*self._about, timeout_s=self._timeout)
+        return self._call
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the call; nothing here waits, so that not even a second cancellation comes between."""
+        if self._call is not None:
+            self._recorder.close(self._call, error)
+
+
+def outcome(error: BaseException | None) -> tuple[CallStatus, str | None]:
+    """The status of a call that ended with `error`, and the error's code."""
+    if error is None:
+        return "ok", None
+    if isinstance(error, GatewayError):
+        return "failed", error.code
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled", None
+    return "failed", "internal"

@@ -1,0 +1,61 @@
+"""The tables of the call log. `storage/migrations` creates them; a test holds both to be the same."""
+
+from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, Text
+
+from feedback_gateway.storage.columns import Money, UtcDateTime, metadata
+
+# The tokens of a call are sums over its attempts: `input_tokens` counts the whole prompt, `cached_input_tokens` and
+# `cache_write_tokens` are parts of it. A cost of NULL is unknown, which is not zero.
+calls = Table(
+    "calls",
+    metadata,
+    Column("call_id", String(26), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("consumer", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("prompt_version", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("deployment", Text),
+    Column("status", Text, nullable=False),
+    Column("error", Text),
+    Column("cached", Boolean, nullable=False),
+    Column("latency_ms", Double, nullable=False),
+    Column("dropped_evidence", Integer, nullable=False),
+    Column("attempt_count", Integer, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("cached_input_tokens", Integer, nullable=False),
+    Column("cache_write_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("reasoning_tokens", Integer, nullable=False),
+    Column("usage_estimated", Boolean, nullable=False),
+    Column("cost_usd", Money),
+    Column("saved_usd", Money, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_calls_created_at_call_id", calls.c.created_at, calls.c.call_id)
+Index("ix_calls_consumer_created_at_call_id", calls.c.consumer, calls.c.created_at, calls.c.call_id)
+
+# The tokens of an attempt are disjoint, but for `reasoning_tokens`, a part of the output; NULL where nobody knows them.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("call_id", String(26), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("deployment", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error", Text),
+    Column("http_status", Integer),
+    Column("finish_reason", Text),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("latency_ms", Double, nullable=False),
+    Column("uncached_input_tokens", Integer),
+    Column("cache_read_tokens", Integer),
+    Column("cache_write_tokens", Integer),
+    Column("output_tokens", Integer),
+    Column("reasoning_tokens", Integer),
+    Column("usage_estimated", Boolean, nullable=False),
+    Column("cost_usd", Money),
+    sqlite_with_rowid=False,
+)

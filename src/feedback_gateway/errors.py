@@ -1,0 +1,204 @@
+"""The error tree: every failure that a caller may see, with its code and whether trying again can help."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One place in the input and what is wrong with it; `loc` is a path such as `("items", 3, "text")`."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+
+
+class GatewayError(Exception):
+    """A failure with a stable `code`; `detail` is one sentence for the caller and never holds a secret.
+
+    `call_id` names the call it happened in, once there is one.
+
+    GatewayError
+    ├── InvalidRequest          the caller sent what cannot be used
+    ├── UnknownTask, NotFound, MethodNotAllowed, TooLarge, UnsupportedMediaType
+    ├── ConfigurationError      the operator configured what cannot work
+    ├── ProviderError           one attempt at one deployment failed
+    │   ├── ProviderUnavailable, ProviderRateLimited, ProviderTimeout     another attempt may help
+    │   └── ProviderRejected
+    │       ├── ContextTooLong, ContentRefused, TaskUnsupported
+    │       └── ProviderUnauthorized
+    ├── ProviderFailed          every deployment and fallback failed
+    ├── InvalidModelOutput      no valid answer, even after the repair turn
+    ├── Unavailable             shutting down, or a needed part is missing
+    └── DeadlineExceeded
+    """
+
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    retryable = False
+    call_id: str | None = None
+
+    def __init__(self, detail: str, *, problems: Sequence[Problem] = (), retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.problems = tuple(problems)
+        self.retry_after = retry_after
+
+
+class InvalidRequest(GatewayError):
+    """Well-formed JSON that does not say what the task needs; `problems` names each place."""
+
+    code = "invalid-request"
+    title = "Invalid request"
+
+
+class MalformedRequest(InvalidRequest):
+    """A body that is not the JSON it claims to be."""
+
+
+class UnknownTask(GatewayError):
+    """No prompt of that name; the detail lists the tasks there are."""
+
+    code = "unknown-task"
+    title = "Unknown task"
+
+
+class NotFound(GatewayError):
+    """No such page or record."""
+
+    code = "not-found"
+    title = "Not found"
+
+
+class MethodNotAllowed(GatewayError):
+    """The path exists, the method does not."""
+
+    code = "method-not-allowed"
+    title = "Method not allowed"
+
+
+class TooLarge(GatewayError):
+    """A body or a batch over its limit."""
+
+    code = "too-large"
+    title = "Too large"
+
+
+class UnsupportedMediaType(GatewayError):
+    """A body that does not call itself JSON."""
+
+    code = "unsupported-media-type"
+    title = "Unsupported media type"
+
+
+class ConfigurationError(GatewayError):
+    """A setting or file that cannot work; the detail names it and the mend."""
+
+    code = "configuration"
+    title = "Wrong configuration"
+
+
+class ProviderError(GatewayError):
+    """One attempt at one deployment failed. `status` is the HTTP status on the wire, where there was one.
+
+    `usage` is a `feedback_gateway.llm.models.Usage` where an answer arrived, and so was billed, but cannot be used.
+    """
+
+    code = "provider-error"
+    title = "The provider failed"
+
+    def __init__(
+        self, detail: str, *, status: int | None = None, retry_after: float | None = None, usage: Any = None
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.status = status
+        self.usage = usage
+
+
+class ProviderUnavailable(ProviderError):
+    """5xx, a dropped connection, or an answer that is no completion at all."""
+
+    code = "provider-unavailable"
+    retryable = True
+
+
+class ProviderRateLimited(ProviderError):
+    """The provider's own 429; `retry_after` in seconds where it said so."""
+
+    code = "provider-rate-limited"
+    retryable = True
+
+
+class ProviderTimeout(ProviderError):
+    """The deployment's time limit passed without an answer."""
+
+    code = "provider-timeout"
+    retryable = True
+
+
+class ProviderRejected(ProviderError):
+    """The provider refused the request as it stands; asking the same again cannot help."""
+
+    code = "provider-rejected"
+
+
+class ProviderUnauthorized(ProviderRejected):
+    """The deployment's key or its rights."""
+
+    code = "provider-unauthorized"
+
+
+class ContextTooLong(ProviderRejected):
+    """The request is larger than the model's context window."""
+
+    code = "context-too-long"
+
+
+class ContentRefused(ProviderRejected):
+    """The model or the provider's filter declined to answer."""
+
+    code = "content-refused"
+
+
+class TaskUnsupported(ProviderRejected):
+    """The deployment's model cannot do this task at all."""
+
+    code = "task-unsupported"
+
+
+class ProviderFailed(GatewayError):
+    """Every deployment and fallback failed; the detail says what each tried and answered.
+
+    `retryable` is False where every one of them rejected the request for good.
+    """
+
+    code = "provider-failed"
+    title = "Every provider failed"
+
+    def __init__(self, detail: str, *, retryable: bool, retry_after: float | None = None) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.retryable = retryable
+
+
+class InvalidModelOutput(GatewayError):
+    """The model gave no valid output, not even after it was shown its error."""
+
+    code = "invalid-model-output"
+    title = "Invalid model output"
+    retryable = True
+
+
+class Unavailable(GatewayError):
+    """Shutting down, or a needed part is down or not configured."""
+
+    code = "unavailable"
+    title = "Unavailable"
+    retryable = True
+
+
+class DeadlineExceeded(GatewayError):
+    """The call's deadline passed."""
+
+    code = "deadline-exceeded"
+    title = "Deadline exceeded"
+    retryable = True

@@ -1,0 +1,27 @@
+"""One total time limit around everything a call does: waits, attempts and the repair turn."""
+
+import asyncio
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.clock import Clock
+from feedback_gateway.errors import DeadlineExceeded
+from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
+
+
+class DeadlineClient:
+    """Gives up, as DeadlineExceeded, when the call's deadline passes."""
+
+    def __init__(self, inner: CompletionClient, *, clock: Clock) -> None:
+        self._inner = inner
+        self._clock = clock
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+        """Complete before `call.deadline`, or raise DeadlineExceeded."""
+        remaining = call.deadline - self._clock.monotonic()
+        try:
+            async with asyncio.timeout(remaining):
+                return await self._inner.complete(request, call)
+        except TimeoutError:
+            tried = ", ".join(attempt.deployment for attempt in call.attempts) or "nobody"
+            allowed = call.deadline - call.started
+            raise DeadlineExceeded(f"no answer within {allowed:g} s; asked: {tried}") from None

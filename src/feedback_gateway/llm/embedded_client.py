@@ -1,0 +1,70 @@
+"""The embedded student behind the completion protocol: no network, no key, no cost."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.errors import ProviderRejected, TaskUnsupported
+from feedback_gateway.llm.models import Completion, CompletionRequest, Usage
+
+if TYPE_CHECKING:
+    from feedback_gateway.embedded.student import Student, StudentAnswer
+
+UNSUPPORTED = (
+    "the embedded model does not do {task!r}; add a language model to `model_list` "
+    "and name its alias in `tasks.{task}.model`"
+)
+
+
+class EmbeddedClient:
+    """Answers from the request's task and item, not from its messages; works in threads of its own.
+
+    The student, with the libraries it computes with, is loaded by the first request, once.
+    """
+
+    def __init__(self, *, threads: int = 2) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="student")
+        self._loading = asyncio.Lock()
+
+    @cached_property
+    def _student(self) -> "Student":
+        from feedback_gateway.embedded.student import Student  # noqa: PLC0415 see the class
+
+        return Student.load()
+
+    async def warm_up(self) -> None:
+        """Load the student now rather than with the first request."""
+        async with self._loading:
+            await asyncio.get_running_loop().run_in_executor(self._executor, lambda: self._student)
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 the protocol's
+        """Answer the request's first item. Raises TaskUnsupported for tasks that need a language model."""
+        if "_student" not in self.__dict__:
+            await self.warm_up()
+        answer = await asyncio.get_running_loop().run_in_executor(self._executor, self._answer, request)
+        return Completion(
+            content=json.dumps(answer.value, ensure_ascii=False),
+            finish_reason="stop",
+            model="embedded/student",
+            usage=Usage(),
+            value=answer.value,
+            confidence_source="classifier",
+            needs_review=answer.needs_review,
+        )
+
+    async def aclose(self) -> None:
+        """Let the threads go; what runs in them is finished first."""
+        self._executor.shutdown(wait=True)
+
+    def _answer(self, request: CompletionRequest) -> "StudentAnswer":
+        from feedback_gateway.embedded.student import UnsupportedTask  # noqa: PLC0415 see the class
+
+        try:
+            return self._student.answer(request.task, request.items[0], request.taxonomy)
+        except UnsupportedTask:
+            raise TaskUnsupported(UNSUPPORTED.format(task=request.task)) from None
+        except ValueError as error:
+            raise ProviderRejected(str(error)) from None

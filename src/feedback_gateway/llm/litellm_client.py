@@ -1,0 +1,303 @@
+"""One deployment behind litellm: loads it late, asks once, translates what comes back. Nobody else imports litellm.
+
+Retries, prices, validation and the deadline have owners elsewhere.
+"""
+
+import asyncio
+import functools
+import json
+import logging
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.clock import Clock, SystemClock
+from feedback_gateway.errors import (
+    ContentRefused,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, FinishReason, Usage
+from feedback_gateway.llm.prices import is_price
+from feedback_gateway.llm.provider_errors import translate
+from feedback_gateway.llm.structured import TOOL, Mode, Params, structured_messages, structured_params
+from feedback_gateway.llm.usage import estimate, usage_from, usage_of
+from feedback_gateway.settings import prepare_litellm_environment
+
+LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
+TAKE_SCHEMAS = frozenset({"azure", "hosted_vllm", "llamafile", "ollama", "ollama_chat", "openai", "openrouter", "xai"})
+"""Providers that take a JSON Schema, or say so with a 400, where litellm's table does not know the model."""
+OURS = (
+    "model messages timeout request_timeout max_retries num_retries retry_policy stream n weight rpm tpm "
+    "base_model cache caching logger_fn callbacks fallbacks context_window_fallback_dict mock_response "
+    "response_format tools tool_choice"
+)
+"""Parameters of a deployment that have an owner here and are not passed on."""
+FINISH: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
+NAMES_THE_MODE = (
+    "response_format",
+    "json_schema",
+    "json_object",
+    "output_format",
+    "response_schema",
+    "structured output",
+    "tool_choice",
+    "tool choice",
+    "tool use",
+    "tools",
+    "function call",
+    "responsejsonschema",
+    "json mode",
+)
+
+
+class LiteLLMClient:
+    """Completes on one deployment, through whichever provider litellm knows."""
+
+    def __init__(self, deployment: Deployment, *, clock: Clock | None = None) -> None:
+        self._deployment = deployment
+        self._clock = clock or SystemClock()
+        self._litellm: ModuleType | None = None
+        self._supported: frozenset[str] = frozenset()
+        self._modes: list[Mode] = []
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 - the protocol's
+        """Ask once. Raises ProviderError; its `usage` is set where an answer came, and was billed, but is of no use."""
+        await self._load()
+        mode = self._modes[0]
+        params: Params = {"max_tokens": request.max_tokens, "temperature": request.temperature}
+        params |= structured_params(mode, request.output_schema, supported=self._supported)
+        messages = structured_messages(mode, request.messages, request.output_schema)
+        try:
+            return await self.send(messages, self._usable(params))
+        except ProviderRejected as error:
+            if len(self._modes) == 1 or not names_the_mode(error, mode):
+                raise
+            self._modes.remove(mode)
+        raise ProviderUnavailable(
+            f"the model takes no structured output by {mode}; asking by {self._modes[0]} from now on"
+        )
+
+    async def send(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Completion:
+        """Send one conversation, in OpenAI's terms, in exactly one request. Raises ProviderError."""
+        litellm = await self._load()
+        heard: list[str] = []
+        failure: BaseException | None = None
+        answer: Any = None
+        try:
+            answer = await litellm.acompletion(
+                **self._passed_on(),
+                **params,
+                model=self._deployment.model,
+                messages=list(messages),
+                timeout=self._deployment.timeout_s,
+                max_retries=0,
+                num_retries=0,
+                logger_fn=functools.partial(note_answer, heard),
+                _skip_mcp_handler=True,  # needs a package that is not installed, for tools that we do not offer
+            )
+        except failures(litellm) as error:
+            failure = error
+        body = decode(heard)
+        prompt = json.dumps(list(messages), ensure_ascii=False)
+        if failure is not None:
+            usage = billed(body, answer=None, prompt=prompt) if is_completion(body) else None
+            raise translate(failure, secrets=self._secrets(), prompt=prompt, now=self._clock.now(), usage=usage)
+        return read(answer, usage=billed(body, answer=answer, prompt=prompt))
+
+    async def aclose(self) -> None:
+        """Close litellm's connections, which all deployments of the process share; they reopen when asked again."""
+        if self._litellm is not None:
+            await self._litellm.close_litellm_async_clients()
+
+    async def _load(self) -> ModuleType:
+        if self._litellm is None:
+            litellm = await asyncio.to_thread(load_litellm)
+            self._supported, self._modes = capabilities(litellm, self._deployment)
+            self._litellm = litellm
+        return self._litellm
+
+    def _usable(self, params: Params) -> Params:
+        return {key: value for key, value in params.items() if value is not None and key in self._supported}
+
+    def _passed_on(self) -> dict[str, Any]:
+        given, ours = self._deployment.params.items(), frozenset(OURS.split())
+        return {key: value for key, value in given if value is not None and key not in ours and not is_price(key)}
+
+    def _secrets(self) -> list[str]:
+        names = ("key", "secret", "token", "password", "credential", "header")
+        values = (value for key, value in self._deployment.params.items() if any(name in key for name in names))
+        return [
+            text
+            for value in values
+            for text in (value.values() if isinstance(value, Mapping) else [value])
+            if isinstance(text, str)
+        ]
+
+
+@functools.cache
+def load_litellm() -> ModuleType:
+    """Import litellm, which takes seconds, with everything off that it would do on its own account."""
+    prepare_litellm_environment()
+    warnings.filterwarnings("ignore", message=".*`ReadOnly` qualifier", category=UserWarning)  # about its own types
+    import litellm  # noqa: PLC0415 - only when a provider is first needed
+
+    litellm.suppress_debug_info = True
+    litellm.drop_params = False
+    litellm.turn_off_message_logging = True
+    litellm.redact_messages_in_exceptions = True
+    litellm.cache = None
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [logging.NullHandler()]
+        logger.setLevel(logging.CRITICAL)  # its warnings repeat prompts; every failure reaches us as an exception
+    repair(litellm)
+    return litellm
+
+
+def repair(litellm: ModuleType) -> None:
+    """Change what no setting of litellm's changes; DECISIONS.md says why each of these is needed."""
+    from litellm import utils  # noqa: PLC0415
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler  # noqa: PLC0415
+    from litellm.llms.custom_httpx.llm_http_handler import BaseLLMHTTPHandler  # noqa: PLC0415
+    from litellm.responses import main as responses  # noqa: PLC0415
+
+    call = BaseLLMHTTPHandler._make_common_async_call  # noqa: SLF001
+
+    async def call_and_show(self: Any, **kwargs: Any) -> Any:
+        response = await call(self, **kwargs)
+        kwargs["logging_obj"].post_call(original_response=response.text)
+        return response
+
+    patches: tuple[tuple[Any, str, Any], ...] = (
+        # A second request after a dropped connection is a retry that nobody counts.
+        (AsyncHTTPHandler, "single_connection_post_request", raise_again),
+        # Cohere's reader keeps the billed units to itself.
+        (BaseLLMHTTPHandler, "_make_common_async_call", call_and_show),
+        # Looks up every Hugging Face model's size on huggingface.co, offline or not, while the event loop waits.
+        (utils, "_get_max_position_embeddings", lambda model_name: None),  # noqa: ARG005
+        # The Responses API would import the `mcp` package, which is not among litellm's dependencies.
+        (responses, "_responses_try_dispatch_mcp_gateway", lambda **_: None),
+        # Groq's reader needs an attribute that an answer without a service tier lacks.
+        (litellm.ModelResponse, "service_tier", None),
+    )
+    for owner, name, replacement in patches:
+        setattr(owner, name, replacement)
+
+
+async def raise_again(*_: object, **__: object) -> None:
+    """Stands for litellm's second request: the failure of the first is the answer."""
+    raise  # noqa: PLE0704 - called while the first failure is being handled
+
+
+@functools.cache
+def failures(litellm: ModuleType) -> tuple[type[BaseException], ...]:
+    """What litellm raises: mostly openai's errors and their descendants, and whatever slips through on odd answers."""
+    import httpx  # noqa: PLC0415 - already loaded by litellm
+    import openai  # noqa: PLC0415
+
+    slips = (LookupError, ValueError, TypeError, AttributeError, OSError, RuntimeError)
+    return (openai.OpenAIError, httpx.HTTPError, litellm.ModelNotMappedError, *slips)
+
+
+def capabilities(litellm: ModuleType, deployment: Deployment) -> tuple[frozenset[str], list[Mode]]:
+    """The parameters that the deployment's model takes, and the ways to ask it for JSON, best first."""
+    try:
+        model, provider, _, _ = litellm.get_llm_provider(deployment.model, api_base=deployment.params.get("api_base"))
+    except failures(litellm):
+        raise ProviderRejected(f"litellm knows no provider for {deployment.model!r}; write provider/model") from None
+    supported = frozenset(litellm.get_supported_openai_params(model, custom_llm_provider=provider) or ())
+    takes_schema = provider in TAKE_SCHEMAS or litellm.supports_response_schema(model, custom_llm_provider=provider)
+    takes_tools = litellm.supports_function_calling(model, custom_llm_provider=provider)
+    modes: list[Mode] = ["text"]
+    if takes_tools and {"tools", "tool_choice"} <= supported:
+        modes.insert(0, "tool")
+    if takes_schema and "response_format" in supported:
+        modes.insert(0, "schema")
+    return supported, modes
+
+
+def names_the_mode(error: ProviderRejected, mode: Mode) -> bool:
+    """Whether a 400 speaks of the way in which JSON was asked for."""
+    detail = error.detail.lower()
+    return mode != "text" and error.status in (400, 404, 422, None) and any(name in detail for name in NAMES_THE_MODE)
+
+
+def note_answer(heard: list[str], details: Mapping[str, Any]) -> None:
+    """Keep the provider's own body, which litellm shows here before it reads it."""
+    answer = details.get("original_response")
+    if details.get("log_event_type") == "post_api_call" and isinstance(answer, str):
+        heard.append(answer)
+
+
+def decode(heard: Sequence[str]) -> Any:
+    """The last body heard as JSON, None where it is not."""
+    try:
+        return json.loads(heard[-1]) if heard else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_completion(body: object) -> bool:
+    """Whether a model answered, be it of use or not: a body that is no error and says or holds something."""
+    if not isinstance(body, Mapping) or body.get("error"):
+        return False
+    return usage_of(body) is not None or any(body.get(name) for name in ("choices", "content", "candidates", "output"))
+
+
+def billed(body: object, *, answer: Any, prompt: str) -> Usage:
+    """What the answer was billed: by the provider's count, else by litellm's, else estimated from its characters."""
+    reported = usage_of(body)
+    if reported is not None:
+        return reported
+    counted = getattr(answer, "usage", None)
+    if counted is not None and (counted.prompt_tokens or counted.completion_tokens) and not isinstance(body, Mapping):
+        read_by_litellm = usage_from(counted.model_dump())
+        if read_by_litellm is not None:
+            return read_by_litellm
+    messages = [choice.message for choice in getattr(answer, "choices", ())]
+    said = sum(len(message.content or "") + len(tool_arguments(message) or "") for message in messages)
+    return estimate(prompt=len(prompt), answer=said)
+
+
+def read(answer: Any, *, usage: Usage) -> Completion:
+    """The first choice as our completion. Raises ContentRefused or ProviderUnavailable where there is none."""
+    if not answer.choices:
+        raise ProviderUnavailable("the provider answered without any choice", status=200, usage=usage)
+    choice = answer.choices[0]
+    finish = FINISH.get(choice.finish_reason or "", "other")
+    arguments = tool_arguments(choice.message)
+    content = text_of(choice.message) if arguments is None else arguments
+    if arguments is not None and finish == "stop":
+        finish = "tool_calls"
+    fields = getattr(choice.message, "provider_specific_fields", None) or {}
+    if finish == "content_filter":
+        raise ContentRefused("the provider's filter stopped the answer", status=200, usage=usage)
+    if fields.get("refusal") or getattr(choice.message, "refusal", None):
+        raise ContentRefused("the model refused to answer", status=200, usage=usage)
+    if not content and finish != "length":
+        raise ProviderUnavailable("the provider answered with nothing in it", status=200, usage=usage)
+    return Completion(content=content, finish_reason=finish, model=answer.model or "", usage=usage)
+
+
+def tool_arguments(message: Any) -> str | None:
+    """What our tool, or where there is no text any tool, was called with; None where none was."""
+    for tool_call in getattr(message, "tool_calls", None) or ():
+        if tool_call.function.name == TOOL or not message.content:
+            return str(tool_call.function.arguments)
+    return None
+
+
+def text_of(message: Any) -> str:
+    """The text of a message without the thoughts that some open models write before it."""
+    return THOUGHTS.sub("", message.content or "")

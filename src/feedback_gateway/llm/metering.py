@@ -1,0 +1,78 @@
+"""Measures each attempt: how long it took, what it used and what that costs, whether or not anyone still waits."""
+
+import asyncio
+from dataclasses import replace
+
+from feedback_gateway.calls.models import Attempt, Call
+from feedback_gateway.clock import Clock
+from feedback_gateway.errors import ProviderError, ProviderTimeout
+from feedback_gateway.llm import prices
+from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Deployment, Usage
+
+
+class MeteringClient:
+    """Wraps the provider of one deployment.
+
+    The request runs in a task of its own: a caller who leaves or runs out of time gets away at once, while the
+    provider, who bills either way, is heard out for the deployment's time limit so that the cost is known.
+    """
+
+    def __init__(self, inner: CompletionClient, deployment: Deployment, *, clock: Clock) -> None:
+        self._inner = inner
+        self._deployment = deployment
+        self._clock = clock
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+        """Ask once. Raises ProviderError; on cancellation the attempt stays in `call.pending` until it is settled."""
+        attempt = call.start_attempt(self._deployment, started_at=self._clock.now(), purpose=request.purpose)
+        task = asyncio.create_task(self._ask(request, call, attempt))
+        call.pending.add(task)
+        task.add_done_callback(call.pending.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            attempt.status = "abandoned"
+            task.add_done_callback(retrieve)
+            raise
+
+    async def _ask(self, request: CompletionRequest, call: Call, attempt: Attempt) -> Completion:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._deployment.timeout_s):
+                completion = await self._inner.complete(request, call)
+        except TimeoutError:
+            error = ProviderTimeout(f"no answer within {self._deployment.timeout_s:g} s")
+            self._note_failure(attempt, error)
+            raise error from None
+        except ProviderError as error:
+            self._note_failure(attempt, error)
+            raise
+        finally:
+            attempt.latency_ms = (self._clock.monotonic() - started) * 1000
+        self._bill(attempt, completion.usage)
+        attempt.finish_reason = completion.finish_reason
+        if attempt.status == "running":
+            attempt.status = "ok"
+        return replace(completion, deployment=self._deployment.name)
+
+    def _note_failure(self, attempt: Attempt, error: ProviderError) -> None:
+        if attempt.status == "running":
+            attempt.status = "failed"
+        attempt.error = error.code
+        attempt.detail = error.detail
+        attempt.http_status = error.status
+        if error.retry_after is not None:
+            attempt.retry_at = self._clock.monotonic() + error.retry_after
+        if error.usage is not None:
+            self._bill(attempt, error.usage)
+
+    def _bill(self, attempt: Attempt, usage: Usage) -> None:
+        attempt.usage = usage
+        if self._deployment.rates is not None:
+            attempt.cost_usd = prices.cost(usage, self._deployment.rates)
+
+
+def retrieve(task: asyncio.Task[Completion]) -> None:
+    """Take the outcome of a task that nobody awaits, so that its failure is no unhandled one: it is in the attempt."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,120 @@
+"""What is asked of a model and what comes back; the one protocol that providers and wrappers share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from feedback_gateway.calls.models import Call
+
+Role = Literal["system", "user", "assistant"]
+ConfidenceSource = Literal["token_probabilities", "classifier", "model_claim"]
+Purpose = Literal["answer", "repair"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of the conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """One question to a model, rendered for those that read messages and structured for those that do not.
+
+    `output_schema` is the JSON Schema (draft 2020-12) that the answer must satisfy, enumerations of this
+    very request included. `task`, `items` and `taxonomy` say the same as `messages` to a model that is no
+    language model: the task's name, the validated inputs of each item, and the categories to choose from.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    output_schema: Mapping[str, Any]
+    max_tokens: int
+    temperature: float | None = None
+    purpose: Purpose = "answer"
+    task: str
+    items: tuple[Mapping[str, Any], ...] = ()
+    taxonomy: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Billed tokens in disjoint parts; only `reasoning_tokens` is a part of another, of `output_tokens`.
+
+    `estimated` marks counts that the provider did not report.
+    """
+
+    uncached_input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def input_tokens(self) -> int:
+        """All tokens of the prompt, cached or not."""
+        return self.uncached_input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A model's answer: the text as it came, and `value` once it was parsed and validated.
+
+    A model that is no language model may give `value` itself; it is validated like any other.
+    """
+
+    content: str
+    finish_reason: FinishReason
+    model: str
+    usage: Usage
+    value: Any = None
+    confidence_source: ConfidenceSource = "model_claim"
+    needs_review: bool = False
+    deployment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """USD a token, exact. A cache rate of None means the provider charges those tokens as ordinary input.
+
+    A `reasoning` rate of None means that reasoning costs what other output costs.
+    `tiers` holds (threshold, rates) for prompts above so many input tokens, dearest threshold last.
+    """
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+    tiers: tuple[tuple[int, "Rates"], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One place that can answer for an alias: `model` is LiteLLM's `provider/model`, `params` go to the call.
+
+    `name` is unique and what answers and logs show; `rates` is None where no price is known; `timeout_s` bounds
+    one attempt. `params` may hold keys, so they stay out of the representation.
+    """
+
+    alias: str
+    name: str
+    model: str
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    weight: float = 1.0
+    timeout_s: float = 60.0
+    rates: Rates | None = None
+
+
+class CompletionClient(Protocol):
+    """Anything that completes: a provider, or a wrapper around one."""
+
+    async def complete(self, request: CompletionRequest, call: "Call") -> Completion:
+        """Answer `request`; note what it cost in `call`. Raises errors of `feedback_gateway.errors` only."""
+        ...

@@ -1,0 +1,177 @@
+"""Foreign exceptions → ours, in one table; the detail repeats neither a key nor what was asked. Imports no library."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from feedback_gateway.errors import (
+    ContentRefused,
+    ContextTooLong,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnauthorized,
+    ProviderUnavailable,
+)
+
+CLASSES: Mapping[str, type[ProviderError]] = {
+    "litellm.ContextWindowExceededError": ContextTooLong,
+    "litellm.ContentPolicyViolationError": ContentRefused,
+    "litellm.PaymentRequiredError": ProviderUnauthorized,
+    "openai.AuthenticationError": ProviderUnauthorized,
+    "openai.PermissionDeniedError": ProviderUnauthorized,
+    "openai.RateLimitError": ProviderRateLimited,
+    "openai.APITimeoutError": ProviderTimeout,
+    "openai.BadRequestError": ProviderRejected,
+    "openai.NotFoundError": ProviderRejected,
+    "openai.UnprocessableEntityError": ProviderRejected,
+    "openai.ConflictError": ProviderUnavailable,
+    "openai.InternalServerError": ProviderUnavailable,
+    "openai.APIConnectionError": ProviderUnavailable,
+    "httpx.TimeoutException": ProviderTimeout,
+    "builtins.TimeoutError": ProviderTimeout,
+}
+"""By library and class; the first that an exception is or descends from counts, nearest ancestor first."""
+
+STATUSES: Mapping[int, type[ProviderError]] = {
+    401: ProviderUnauthorized,
+    402: ProviderUnauthorized,
+    403: ProviderUnauthorized,
+    408: ProviderTimeout,
+    409: ProviderUnavailable,
+    413: ContextTooLong,
+    425: ProviderUnavailable,
+    429: ProviderRateLimited,
+}
+"""By status, where the class says no more than that it failed; the rest of 4xx is rejected, of 5xx unavailable."""
+
+PHRASES: Mapping[type[ProviderError], str] = {
+    ContextTooLong: "the request is larger than the model's context",
+    ContentRefused: "the provider's filter declined the request",
+    ProviderUnauthorized: "the provider refused the deployment's key or its rights",
+    ProviderRateLimited: "the provider's rate limit was reached",
+    ProviderTimeout: "the provider gave no answer in time",
+    ProviderRejected: "the provider rejected the request",
+    ProviderUnavailable: "the provider failed",
+}
+
+SECRETS = re.compile(
+    r"(?i)bearer\s+\S+|basic\s+[a-z0-9+/=]{8,}|\b(?:sk|pk|gsk|rk|xai|hf|key|AIza|AKIA)[-_]?[a-z0-9_\-*.]{8,}"
+    r"|//[^/\s@]*@|[\w.+-]+@[\w-]+\.[\w.]+|\b[a-z0-9+/_\-=]{32,}"
+)
+PLAIN = (
+    "a an and or the this that these is are was be been being not no of for in on at to by with from as it its "
+    "if when you your have has had do does did can cannot could must may will would should please use used "
+    "using model models request requests response api key error errors invalid value values type field param "
+    "parameter parameters support supports supported unsupported exist exists found access limit limits reached "
+    "exceeded rate token tokens max maximum minimum context length level levels message messages schema json "
+    "format tool tools function functions call called choice required missing expected got only one more than "
+    "too many try again later provider server service returned internal unavailable temporarily overloaded "
+    "quota billing account project"
+)
+"""Words of any error message: they give nothing away even where a user wrote them too."""
+MISSING = re.compile(r"No module named '([\w.]+)'")
+WORD = re.compile(r"\w+")
+MASKS = re.compile(r"…(?:[^\w…]*…)+")
+LONGEST = 200
+SHORTEST_SECRET = 4
+
+
+def translate(
+    error: BaseException, *, secrets: Iterable[str], prompt: str, now: datetime, usage: Any = None
+) -> ProviderError:
+    """Our error for `error`; its detail leaves out `secrets` and the telling words of `prompt`."""
+    missing = MISSING.search(str(error))
+    if missing:
+        return ProviderRejected(f"litellm needs the package {missing[1]} for this provider; install it")
+    headers = getattr(error, "litellm_response_headers", None)
+    status = status_of(error) if headers is not None else None
+    kind = kind_of(error)
+    said = provider_message(error) if headers is not None else ""
+    return kind(
+        sentence(kind, status=status, said=scrub(said, secrets=secrets, prompt=prompt)),
+        status=status,
+        retry_after=retry_after(headers or {}, now=now),
+        usage=usage,
+    )
+
+
+def kind_of(error: BaseException) -> type[ProviderError]:
+    """Which of ours stands for `error`: by class where that says enough, else by status."""
+    for ancestor in type(error).__mro__:
+        kind = CLASSES.get(f"{ancestor.__module__.partition('.')[0]}.{ancestor.__name__}")
+        if kind is not None:
+            return kind
+    status = status_of(error) or 500
+    is_ours = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return STATUSES.get(status, ProviderRejected if is_ours else ProviderUnavailable)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that `error` carries."""
+    status = getattr(error, "status_code", None)
+    return int(status) if isinstance(status, int | str) and str(status).isdecimal() else None
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or an HTTP date); None where neither says so."""
+    lower = {str(name).lower(): str(value).strip() for name, value in headers.items()}
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = lower.get(name, "")
+        if re.fullmatch(r"\d{1,9}(?:\.\d+)?", value):
+            return float(value) * unit
+    try:
+        date = parsedate_to_datetime(lower.get("retry-after", ""))
+        return max(0.0, (date - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def sentence(kind: type[ProviderError], *, status: int | None, said: str) -> str:
+    """One sentence for operator and caller."""
+    phrase = PHRASES[kind]
+    if status is not None:
+        phrase += f" (HTTP {status})"
+    return f"{phrase}: {said}" if said else phrase
+
+
+def provider_message(error: BaseException) -> str:
+    """What the provider itself said, out of the error body that litellm quotes; empty where it cannot be told apart."""
+    text = str(getattr(error, "message", "") or error)
+    if "Traceback" in text or "received_args" in text:
+        return ""
+    start = text.find("{")
+    if start >= 0:
+        try:
+            body, _ = json.JSONDecoder().raw_decode(text, start)
+        except (ValueError, RecursionError):
+            return ""
+        return message_in(body)
+    return text.rpartition("Exception - ")[2].strip()
+
+
+def message_in(body: Any) -> str:
+    """The message of an error body in any of the usual shapes."""
+    for name in ("error", "message", "detail"):
+        inner = body.get(name) if isinstance(body, Mapping) else None
+        if isinstance(inner, Mapping):
+            return message_in(inner)
+        if isinstance(inner, str):
+            return inner
+    return ""
+
+
+def scrub(text: str, *, secrets: Iterable[str], prompt: str) -> str:
+    """`text` short, on one line, without secrets and without the words of `prompt` that could say what it was about."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "…")
+    text = SECRETS.sub("…", " ".join(text.split()))[:LONGEST]
+    asked = {word.casefold() for word in WORD.findall(prompt)} - set(PLAIN.split())
+    masked = WORD.sub(lambda match: "…" if match[0].casefold() in asked else match[0], text)
+    return MASKS.sub("…", masked).rstrip(" .")

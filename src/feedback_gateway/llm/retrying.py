@@ -1,0 +1,55 @@
+"""The one owner of retries: further rounds over the deployments, with full jitter between them."""
+
+from random import Random
+from typing import Any
+
+import tenacity
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.clock import Clock
+from feedback_gateway.errors import GatewayError, ProviderFailed
+from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
+
+
+class RetryingClient:
+    """Starts another round after one in which everybody failed, as long as attempts and time are left.
+
+    The wait is what the providers' `Retry-After` asks for, else random between 0 and a bound that doubles every
+    round (full jitter; aws.amazon.com "Exponential Backoff And Jitter"). A wait that would end after the
+    call's deadline is not begun: the failure is told at once. Seconds throughout.
+    """
+
+    def __init__(
+        self, inner: CompletionClient, *, backoff_s: float, max_backoff_s: float, clock: Clock, random: Random
+    ) -> None:
+        self._inner = inner
+        self._backoff = backoff_s
+        self._max_backoff = max_backoff_s
+        self._clock = clock
+        self._random = random
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+        """Complete within the call's budget of attempts."""
+
+        def may_retry(error: BaseException) -> bool:
+            return isinstance(error, ProviderFailed) and error.retryable and call.attempts_left > 0
+
+        def is_late(state: tenacity.RetryCallState) -> bool:
+            return self._clock.monotonic() + state.upcoming_sleep >= call.deadline
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(may_retry),
+            wait=self._wait,
+            stop=is_late,
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        completion: Completion = await retrying(self._inner.complete, request, call)
+        return completion
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error: Any = state.outcome.exception() if state.outcome else None
+        if isinstance(error, GatewayError) and error.retry_after is not None:
+            return error.retry_after
+        bound = min(self._max_backoff, self._backoff * 2.0 ** (state.attempt_number - 1))
+        return self._random.uniform(0, bound)

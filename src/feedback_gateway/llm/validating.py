@@ -1,0 +1,103 @@
+"""Holds every answer to its schema, whatever the provider promised, with one repair turn."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.errors import InvalidModelOutput, ProviderFailed
+from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Message
+from feedback_gateway.llm.parsing import OutputError, coerce, parse_object
+
+REPAIR = (
+    "Your answer could not be used: {error}. Answer the same question again with one JSON object that satisfies "
+    "the schema, and nothing else."
+)
+MAX_ERRORS = 3
+MAX_ECHO = 200
+
+
+class ValidatingClient:
+    """Gives back completions whose `value` satisfies the request's schema.
+
+    An invalid answer is shown to its model once, with what is wrong with it; an attempt must be left for that.
+    Raises InvalidModelOutput.
+    """
+
+    def __init__(self, inner: CompletionClient) -> None:
+        self._inner = inner
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+        """Complete, validate, and repair once."""
+        completion = await self._inner.complete(request, call)
+        try:
+            return validated(completion, request)
+        except OutputError as error:
+            flaw = error
+        note_invalid(call, flaw)
+        if call.attempts_left < 1:
+            raise InvalidModelOutput(f"{completion.deployment}: {flaw}; no attempt was left for a repair")
+        try:
+            repaired = await self._inner.complete(repair(request, completion, flaw), call)
+        except ProviderFailed as error:
+            raise InvalidModelOutput(f"{completion.deployment}: {flaw}; the repair failed: {error.detail}") from None
+        try:
+            return validated(repaired, request)
+        except OutputError as error:
+            note_invalid(call, error)
+            raise InvalidModelOutput(f"{repaired.deployment}: {error}, also after the repair turn") from None
+
+
+def validated(completion: Completion, request: CompletionRequest) -> Completion:
+    """The completion with its parsed value. Raises OutputError."""
+    value = completion.value if completion.value is not None else parse(completion)
+    value = coerce(value, request.output_schema)
+    check(value, request.output_schema)
+    return replace(completion, value=value)
+
+
+def parse(completion: Completion) -> dict[str, Any]:
+    """The JSON object in the completion's text."""
+    try:
+        return parse_object(completion.content)
+    except OutputError:
+        if completion.finish_reason == "length":
+            raise OutputError("the answer was cut off at its token limit; answer more briefly") from None
+        raise
+
+
+def check(value: object, schema: Mapping[str, Any]) -> None:
+    """Hold `value` to `schema`. Raises OutputError that names the first few flaws and where they are."""
+    validator = compiled(json.dumps(schema, sort_keys=True))
+    if validator.is_valid(value):
+        return
+    flaws = []
+    for error in validator.iter_errors(value):
+        place = "/".join(str(part) for part in error.instance_path) or "the answer"
+        flaws.append(f"{place}: {error.message[:MAX_ECHO]}")
+        if len(flaws) == MAX_ERRORS:
+            break
+    raise OutputError("; ".join(flaws))
+
+
+@lru_cache(maxsize=256)
+def compiled(schema: str) -> jsonschema_rs.Draft202012Validator:
+    """The validator of one schema, given as canonical JSON."""
+    return jsonschema_rs.Draft202012Validator(json.loads(schema))
+
+
+def repair(request: CompletionRequest, completion: Completion, flaw: OutputError) -> CompletionRequest:
+    """The request again, with the invalid answer and what is wrong with it."""
+    turns = (Message("assistant", completion.content or "(nothing)"), Message("user", REPAIR.format(error=flaw)))
+    return replace(request, messages=request.messages + turns, purpose="repair")
+
+
+def note_invalid(call: Call, flaw: OutputError) -> None:
+    """Write the flaw into the attempt that answered."""
+    attempt = call.attempts[-1]
+    attempt.error = InvalidModelOutput.code
+    attempt.detail = str(flaw)

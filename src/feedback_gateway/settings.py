@@ -1,0 +1,218 @@
+"""The only reader of `gateway.yaml` and of the environment: one frozen object with every setting and its default."""
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from feedback_gateway.errors import ConfigurationError
+
+PREFIX = "FEEDBACK_GATEWAY_"
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: object) -> object:
+    """Read `"30s"`, `"24h"`, `"1500ms"` or a number of seconds; anything else is left for pydantic to refuse."""
+    if isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
+        return timedelta(seconds=float(match[1]) * SECONDS[match[2]])
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(gt=timedelta(0))]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeploymentParams(BaseModel):
+    """`litellm_params` of one deployment: what is named here is ours, everything else goes to litellm as it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model: str
+    api_key: SecretStr | None = None
+    weight: float = Field(1.0, ge=0)
+    timeout: float = Field(60.0, gt=0, description="seconds for one attempt")
+    rpm: int | None = None
+    tpm: int | None = None
+    max_retries: int = Field(0, description="accepted for LiteLLM's sake; retries have one owner, `retry`")
+    input_cost_per_token: float | str | None = None
+    output_cost_per_token: float | str | None = None
+    cache_read_input_token_cost: float | str | None = None
+    cache_creation_input_token_cost: float | str | None = None
+
+
+class ModelEntry(Section):
+    """One deployment of an alias, in the shape of LiteLLM's `model_list`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    litellm_params: DeploymentParams
+    model_info: dict[str, Any] = {}
+
+
+class Share(Section):
+    """A share of a task's calls for one prompt version."""
+
+    version: int
+    share: float = Field(ge=0, le=1)
+
+
+class TaskSettings(Section):
+    """Which alias and prompt version a task uses, and below which confidence a person should look."""
+
+    model: str | None = None
+    version: int | None = None
+    review_below: float | None = Field(None, ge=0, le=1)
+    canary: Share | None = None
+    shadow: int | None = None
+
+
+class RetrySettings(Section):
+    """`attempts` bounds all requests that one call may send, repair turn and fallbacks included."""
+
+    attempts: int = Field(3, ge=1, le=20)
+    deadline: Duration = timedelta(seconds=30)
+    backoff: Duration = Field(timedelta(milliseconds=500), description="first wait's upper bound; doubles each round")
+    max_backoff: Duration = timedelta(seconds=8)
+
+
+class CacheSettings(Section):
+    """How long and how many answers are kept."""
+
+    ttl: Duration = timedelta(hours=24)
+    max_entries: int = Field(100_000, ge=0)
+
+
+class LogSettings(Section):
+    """What of each call is kept and for how long."""
+
+    payloads: Literal["redacted", "none", "full"] = "redacted"
+    retention: Duration = timedelta(days=30)
+
+
+class LimitSettings(Section):
+    """The largest input that is taken."""
+
+    text_chars: int = Field(100_000, ge=1)
+    body_bytes: int = Field(10_000_000, ge=1)
+    items: int = Field(1_000, ge=1, le=1_000)
+    concurrency: int = Field(32, ge=1, description="items of all requests worked on at the same time")
+
+
+EMBEDDED = ModelEntry(model_name="default", litellm_params=DeploymentParams(model="embedded/student"))
+
+
+class Settings(Section):
+    """Every setting of the gateway."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_list: list[ModelEntry] = Field([EMBEDDED], min_length=1)
+    fallbacks: dict[str, list[str]] = {}
+    tasks: dict[str, TaskSettings] = {}
+    taxonomy: Path | None = None
+    prompts: Path = Field(Path("prompts"), description="folder of your own prompt files, read beside the built-in ones")
+    database_url: str = "sqlite:///feedback-gateway.db"
+    redis_url: SecretStr | None = None
+    cache: CacheSettings = CacheSettings()
+    retry: RetrySettings = RetrySettings()
+    log: LogSettings = LogSettings()
+    limits: LimitSettings = LimitSettings()
+    webhooks: dict[str, Any] = {}
+    digests: list[dict[str, Any]] = []
+    alerts: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def aliases_exist(self) -> "Settings":
+        """Refuse a fallback or task that names an alias nobody serves."""
+        aliases = {entry.model_name for entry in self.model_list}
+        named = {("fallbacks", source): [source, *targets] for source, targets in self.fallbacks.items()}
+        named |= {("tasks", name): [task.model] for name, task in self.tasks.items() if task.model}
+        for (section, key), models in named.items():
+            for model in models:
+                if model not in aliases:
+                    message = f"{section}.{key} names the model {model!r}; model_list has {sorted(aliases)}"
+                    raise ValueError(message)
+        return self
+
+
+def load_settings(path: Path | None = None, *, environ: dict[str, str] | None = None) -> Settings:
+    """Read `path` (or `./gateway.yaml` where there is one), then the environment over it.
+
+    Raises ConfigurationError with one line that names the setting and what is wrong with it.
+    """
+    environ = dict(os.environ) if environ is None else environ
+    file = path or Path("gateway.yaml")
+    data: Any = {}
+    if path is not None or file.exists():
+        data = read_yaml(file)
+    data = expand(data, environ=environ, where=str(file))
+    for name, value in sorted(environ.items()):
+        if name.startswith(PREFIX):
+            override(data, name.removeprefix(PREFIX).lower().split("__"), yaml.safe_load(value) if value else None)
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the configuration"
+        raise ConfigurationError(f"{place}: {first['msg']}") from None
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """One YAML mapping; an empty file is an empty one."""
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: no valid YAML: {' '.join(str(error).split())}") from None
+    if data is not None and not isinstance(data, dict):
+        raise ConfigurationError(f"{file}: must hold settings as `name: value`, not a {type(data).__name__}")
+    return data or {}
+
+
+def expand(value: Any, *, environ: dict[str, str], where: str) -> Any:
+    """Replace `${NAME}` and `os.environ/NAME` in every string of `value`."""
+    if isinstance(value, dict):
+        return {key: expand(item, environ=environ, where=f"{where}: {key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [expand(item, environ=environ, where=where) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("os.environ/"):
+        value = "${" + value.removeprefix("os.environ/") + "}"
+
+    def replacement(match: re.Match[str]) -> str:
+        if match[1] not in environ:
+            raise ConfigurationError(f"{where}: the environment has no {match[1]}; set it or remove the reference")
+        return environ[match[1]]
+
+    return REFERENCE.sub(replacement, value)
+
+
+def override(data: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set one value from the environment, section by section."""
+    for part in path[:-1]:
+        if not isinstance(data.get(part), dict):
+            data[part] = {}
+        data = data[part]
+    data[path[-1]] = value
+
+
+def prepare_litellm_environment() -> None:
+    """Set, before litellm is imported, what keeps it from reading `.env` files and from the network.
+
+    The one place that writes the environment: litellm reads these three nowhere else.
+    """
+    os.environ.update(LITELLM_MODE="PRODUCTION", LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_OFFLINE_MODE="true")

@@ -1,0 +1,127 @@
+"""Column types and SQL functions that mean the same, to the last digit, on SQLite and on PostgreSQL."""
+
+from datetime import UTC, datetime
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, MetaData, Numeric, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+DIGITS = 100
+ZERO = Decimal(0)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+class Money(TypeDecorator[Decimal]):
+    """An exact amount: NUMERIC on PostgreSQL, plain decimal text on SQLite, whose own numbers are binary.
+
+    Amounts with more than 100 digits on either side of the point, infinities and NaN are refused with ValueError.
+    """
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text where the database has no exact numbers."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | str | None:
+        """Refuse what no ledger should hold."""
+        if value is None:
+            return None
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int) or exponent < -DIGITS or value.adjusted() > DIGITS:
+            message = f"{value} is no amount of money"
+            raise ValueError(message)
+        return format(value, "f") if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
+        """The amount, with the digits it was stored with."""
+        return None if value is None else Decimal(value)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment with microseconds, in UTC; as text on SQLite, where it sorts by time. Naive datetimes are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Convert to UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"{value} has no time zone"
+            raise ValueError(message)
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """SQLite gives back a naive datetime, PostgreSQL one in the zone of its session."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class DecimalSum:
+    """SQLite's `decimal_sum`: adds decimal texts exactly, skips NULL, and is NULL where there was nothing to add."""
+
+    def __init__(self) -> None:
+        self._sum: Decimal | None = None
+
+    def step(self, value: str | None) -> None:
+        """Add one amount."""
+        if value is not None:
+            self._sum = EXACT.add(self._sum or ZERO, Decimal(value))
+
+    def finalize(self) -> str | None:
+        """The sum as plain decimal text."""
+        return None if self._sum is None else format(self._sum, "f")
+
+
+class ExactSum(FunctionElement[Decimal]):
+    """Sum of a `Money` column; NULL amounts are left out, and the sum of none is NULL."""
+
+    name = "exact_sum"
+    type = Money()
+    inherit_cache = True
+
+
+class UtcDay(FunctionElement[str]):
+    """The UTC day of a `UtcDateTime` column, as `2026-03-01`."""
+
+    name = "utc_day"
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(ExactSum)
+def _sum(element: ExactSum, compiler: SQLCompiler, **options: Any) -> str:
+    return f"sum({compiler.process(element.clauses, **options)})"
+
+
+@compiles(ExactSum, "sqlite")
+def _sum_on_sqlite(element: ExactSum, compiler: SQLCompiler, **options: Any) -> str:
+    return f"decimal_sum({compiler.process(element.clauses, **options)})"
+
+
+@compiles(UtcDay)
+def _day(element: UtcDay, compiler: SQLCompiler, **options: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **options)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+
+
+@compiles(UtcDay, "sqlite")
+def _day_on_sqlite(element: UtcDay, compiler: SQLCompiler, **options: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **options)}, 1, 10)"

@@ -1,0 +1,327 @@
+"""Who is asked, how often, and how long is waited between: deployments, fallbacks, retries, one budget of attempts."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.clock import ManualClock
+from feedback_gateway.errors import (
+    ContextTooLong,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidModelOutput,
+    ProviderError,
+    ProviderFailed,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderUnauthorized,
+    ProviderUnavailable,
+    TaskUnsupported,
+    Unavailable,
+)
+from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Message, Rates, Usage
+from feedback_gateway.llm.scripted import ScriptedClient, Step, answer
+from feedback_gateway.llm.stack import build_stack
+
+pytestmark = pytest.mark.anyio
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["label"],
+    "properties": {"label": {"type": "string", "enum": ["good", "bad"]}},
+}
+REQUEST = CompletionRequest(
+    model="default",
+    messages=(Message("user", "How is it?"),),
+    output_schema=SCHEMA,
+    max_tokens=50,
+    task="rate",
+)
+GOOD = answer('{"label": "good"}')
+BAD_LABEL = answer('{"label": "great"}')
+RATES = Rates(input=Decimal("0.00001"), output=Decimal("0.00002"))
+
+
+def outage() -> ProviderUnavailable:
+    """A 500 of the provider."""
+    return ProviderUnavailable("internal error", status=500)
+
+
+class Bench:
+    """A stack over scripted providers with a clock of its own."""
+
+    def __init__(
+        self,
+        scripts: Mapping[str, Sequence[Step]],
+        *,
+        attempts: int = 3,
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
+        weights: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.clock = ManualClock()
+        self.clients = {name: ScriptedClient(steps) for name, steps in scripts.items()}
+        self.attempts = attempts
+        deployments = [
+            Deployment(
+                alias=name.split("/")[0],
+                name=name,
+                model=name,
+                weight=(weights or {}).get(name, 1.0),
+                rates=RATES,
+            )
+            for name in scripts
+        ]
+        self.client = build_stack(
+            deployments,
+            lambda deployment: self.clients[deployment.name],
+            fallbacks=fallbacks or {},
+            backoff_s=0.5,
+            max_backoff_s=8.0,
+            clock=self.clock,
+            random=Random(seed),
+        )
+
+    def call(self, *, deadline: float = 30.0) -> Call:
+        """A fresh call."""
+        return Call(
+            call_id=self.clock.new_id(),
+            consumer="local",
+            task="rate",
+            prompt_version=1,
+            model="default",
+            created_at=self.clock.now(),
+            started=self.clock.monotonic(),
+            deadline=self.clock.monotonic() + deadline,
+            attempts_left=self.attempts,
+        )
+
+    async def complete(self, call: Call | None = None) -> Completion:
+        """One completion."""
+        return await self.client.complete(REQUEST, call or self.call())
+
+    @property
+    def sent(self) -> int:
+        """Requests that reached any provider."""
+        return sum(len(client.requests) for client in self.clients.values())
+
+
+async def test_second_deployment_is_asked_at_once_when_the_first_fails() -> None:
+    """Nobody waits while another deployment is eligible, not even for a Retry-After."""
+    bench = Bench({"default/a": [ProviderRateLimited("slow down", status=429, retry_after=20)], "default/b": [GOOD]})
+
+    completions = [await bench.complete() for _ in range(10)]
+
+    assert {completion.deployment for completion in completions} == {"default/b"}
+    assert bench.clock.slept == []
+
+
+async def test_fallback_is_asked_at_once_when_every_deployment_of_the_alias_failed() -> None:
+    """The fallback is another eligible deployment, so there is no wait before it either."""
+    bench = Bench({"default/a": [outage()], "cheap/b": [GOOD]}, fallbacks={"default": ["cheap"]})
+    call = bench.call()
+
+    completion = await bench.complete(call)
+
+    assert completion.deployment == "cheap/b"
+    assert call.deployment == "cheap/b"
+    assert bench.clock.slept == []
+
+
+async def test_alone_failing_deployment_is_retried_with_jitter_up_to_the_configured_attempts() -> None:
+    """Three attempts, two waits, each within its doubling bound."""
+    bench = Bench({"default/a": [outage()]})
+
+    with pytest.raises(ProviderFailed, match=r"default/a: provider-unavailable \(HTTP 500\): internal error"):
+        await bench.complete()
+
+    assert bench.sent == 3
+    assert len(bench.clock.slept) == 2
+    assert 0 <= bench.clock.slept[0] <= 0.5
+    assert 0 <= bench.clock.slept[1] <= 1.0
+
+
+async def test_retry_after_is_honoured_to_the_second() -> None:
+    """A provider that says when to come back is asked then, not before."""
+    bench = Bench({"default/a": [ProviderRateLimited("slow down", status=429, retry_after=7), GOOD]})
+
+    await bench.complete()
+
+    assert bench.clock.slept == [7]
+
+
+async def test_deployment_under_retry_after_is_left_out_while_another_is_retried() -> None:
+    """Its own moment is kept for each deployment: the other one's retry does not ask it early."""
+    bench = Bench(
+        {"default/a": [ProviderRateLimited("slow down", status=429, retry_after=60)], "default/b": [outage(), GOOD]}
+    )
+
+    completion = await bench.complete()
+
+    assert completion.deployment == "default/b"
+    assert len(bench.clients["default/a"].requests) <= 1
+
+
+async def test_wait_that_would_outlast_the_deadline_is_not_begun() -> None:
+    """The failure is told at once instead of after a wait that cannot help."""
+    bench = Bench({"default/a": [ProviderRateLimited("slow down", status=429, retry_after=31)]})
+
+    with pytest.raises(ProviderFailed) as failure:
+        await bench.complete(bench.call(deadline=30))
+
+    assert bench.clock.slept == []
+    assert failure.value.retry_after == 31
+
+
+@pytest.mark.parametrize("kind", [ProviderRejected, ProviderUnauthorized, ContextTooLong])
+async def test_rejected_request_is_not_sent_to_the_same_deployment_again(kind: type[ProviderError]) -> None:
+    """What was refused for good is refused again; another deployment may still take it."""
+    bench = Bench(
+        {"default/a": [kind("no", status=400)], "cheap/b": [outage(), GOOD]}, fallbacks={"default": ["cheap"]}
+    )
+
+    completion = await bench.complete()
+
+    assert completion.deployment == "cheap/b"
+    assert len(bench.clients["default/a"].requests) == 1
+
+
+async def test_every_fallback_keeps_an_attempt_where_attempts_are_fewer_than_deployments() -> None:
+    """Four dead deployments do not use up the attempt that the healthy fallback needs."""
+    scripts: dict[str, Sequence[Step]] = {f"default/{name}": [outage()] for name in "abcd"}
+    bench = Bench(scripts | {"cheap/z": [GOOD]}, fallbacks={"default": ["cheap"]})
+
+    completion = await bench.complete()
+
+    assert completion.deployment == "cheap/z"
+    assert bench.sent == 3
+
+
+async def test_deployments_share_the_load_by_weight() -> None:
+    """Three to one means three to one; a weight of 0 takes no share."""
+    bench = Bench(
+        {"default/a": [GOOD], "default/b": [GOOD], "default/c": [GOOD]},
+        weights={"default/a": 3, "default/b": 1, "default/c": 0},
+    )
+
+    for _ in range(2000):
+        await bench.complete()
+
+    share = len(bench.clients["default/a"].requests) / 2000
+    assert 0.71 < share < 0.79
+    assert bench.clients["default/c"].requests == []
+
+
+async def test_invalid_answer_is_shown_to_the_model_that_gave_it_once() -> None:
+    """The repair turn holds the answer and its flaw, and goes to the deployment that erred."""
+    bench = Bench({"default/a": [BAD_LABEL, GOOD], "default/b": [BAD_LABEL, GOOD]})
+    call = bench.call()
+
+    completion = await bench.complete(call)
+
+    assert completion.value == {"label": "good"}
+    assert [attempt.purpose for attempt in call.attempts] == ["answer", "repair"]
+    assert call.attempts[0].deployment == call.attempts[1].deployment
+    repair = bench.clients[call.attempts[1].deployment].requests[1].messages
+    assert repair[-2] == Message("assistant", '{"label": "great"}')
+    assert '"great" is not one of' in repair[-1].content
+
+
+async def test_answer_that_stays_invalid_is_an_error_and_both_attempts_are_billed() -> None:
+    """Nothing outside the enumeration leaves, and what it cost is known."""
+    bench = Bench({"default/a": [BAD_LABEL]})
+    call = bench.call()
+
+    with pytest.raises(InvalidModelOutput, match="great"):
+        await bench.complete(call)
+
+    assert bench.sent == 2
+    assert call.receipt().cost_usd == 2 * (100 * RATES.input + 20 * RATES.output)
+
+
+async def test_failed_attempts_are_billed_when_the_provider_reported_usage() -> None:
+    """An answer that arrived and could not be used is in the sum beside the one that could."""
+    wasted = ProviderUnavailable("no choices", status=200, usage=Usage(uncached_input_tokens=100))
+    bench = Bench({"default/a": [wasted, GOOD]})
+    call = bench.call()
+
+    await bench.complete(call)
+
+    assert call.receipt().cost_usd == 200 * RATES.input + 20 * RATES.output
+    assert call.receipt().input_tokens == 200
+
+
+async def test_task_that_no_deployment_can_do_is_unavailable() -> None:
+    """503, with the sentence that names the setting, and not a provider's failure."""
+    bench = Bench({"default/a": [TaskUnsupported("add a language model")]})
+
+    with pytest.raises(Unavailable, match="add a language model"):
+        await bench.complete()
+
+
+async def test_task_that_the_first_model_cannot_do_goes_to_the_fallback() -> None:
+    """The embedded model in front of a language model."""
+    bench = Bench({"default/a": [TaskUnsupported("no")], "cheap/b": [GOOD]}, fallbacks={"default": ["cheap"]})
+
+    assert (await bench.complete()).deployment == "cheap/b"
+
+
+def step() -> st.SearchStrategy[Step]:
+    """Any way in which a provider may answer."""
+    failures = st.sampled_from(
+        [
+            outage(),
+            ProviderRateLimited("slow down", status=429, retry_after=2),
+            ProviderRateLimited("slow down", status=429),
+            ProviderRejected("no", status=400),
+            ContextTooLong("too long", status=400),
+            TaskUnsupported("cannot"),
+            ProviderUnavailable("empty", status=200, usage=Usage(uncached_input_tokens=5)),
+        ]
+    )
+    return st.one_of(failures, st.just(GOOD), st.just(BAD_LABEL))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    scripts=st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.lists(step(), min_size=1, max_size=4) for name in ("default/a", "default/b", "cheap/c", "last/d")
+        },
+    ).filter(bool),
+    attempts=st.integers(1, 6),
+    deadline=st.floats(0.5, 40),
+    seed=st.integers(0, 2**16),
+)
+def test_whatever_fails_attempts_time_and_books_stay_in_bounds(
+    scripts: dict[str, Sequence[Step]], attempts: int, deadline: float, seed: int
+) -> None:
+    """For every pattern of failures: at most the configured attempts, nobody waits past the deadline, all is booked."""
+    bench = Bench(scripts, attempts=attempts, fallbacks={"default": ["cheap", "last"]}, seed=seed)
+    call = bench.call(deadline=deadline)
+
+    async def run() -> Completion | GatewayError:
+        try:
+            return await bench.complete(call)
+        except GatewayError as error:
+            return error
+
+    outcome = asyncio.run(run())
+
+    assert bench.sent == len(call.attempts) <= attempts
+    assert bench.clock.monotonic() < deadline
+    assert isinstance(outcome, Completion | ProviderFailed | InvalidModelOutput | Unavailable | DeadlineExceeded)
+    if isinstance(outcome, Completion):
+        assert outcome.value == {"label": "good"}
+    billed = [attempt for attempt in call.attempts if attempt.usage is not None]
+    assert call.receipt().cost_usd == sum((attempt.cost_usd or Decimal(0) for attempt in billed), Decimal(0))
+    final = [attempt for attempt in call.attempts if attempt.error in ("provider-rejected", "context-too-long")]
+    assert len({attempt.deployment for attempt in final}) == len(final)
