@@ -1,0 +1,1 @@
+"""Prompt files, their versions, and the messages rendered from them."""

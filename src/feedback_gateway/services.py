@@ -1,0 +1,226 @@
+"""The composition root: builds every long-lived object from the settings and closes them in reverse."""
+
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from feedback_gateway.calls.recorder import Recorder
+from feedback_gateway.calls.reports import UsageReport
+from feedback_gateway.calls.repository import CallRepository
+from feedback_gateway.calls.writer import BatchWriter, LogWriter
+from feedback_gateway.clock import Clock, SystemClock
+from feedback_gateway.errors import ConfigurationError, InvalidRequest
+from feedback_gateway.llm.embedded_client import EmbeddedClient
+from feedback_gateway.llm.litellm_client import LiteLLMClient
+from feedback_gateway.llm.models import CompletionClient, Deployment, Rates
+from feedback_gateway.llm.price_table import PriceTable, deployment_rates, load_price_table
+from feedback_gateway.llm.stack import build_stack
+from feedback_gateway.prompts.library import PromptLibrary
+from feedback_gateway.settings import ModelEntry, Settings
+from feedback_gateway.storage.engine import open_engine, upgrade
+from feedback_gateway.tasks.models import Preference
+from feedback_gateway.tasks.registry import TaskRegistry
+from feedback_gateway.tasks.service import Limits, TaskService
+from feedback_gateway.tasks.taxonomy import Taxonomy, load_taxonomy
+
+DRAIN_S = 10.0
+EMBEDDED_MODEL = "embedded/student"
+FREE = Rates(input=Decimal(0), output=Decimal(0))
+OUR_PARAMS = (
+    "model",
+    "api_key",
+    "weight",
+    "timeout",
+    "rpm",
+    "tpm",
+    "max_retries",
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "cache_read_input_token_cost",
+    "cache_creation_input_token_cost",
+)
+
+Provider = Callable[[Deployment], CompletionClient]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that lives as long as the process."""
+
+    settings: Settings
+    clock: Clock
+    library: PromptLibrary
+    registry: TaskRegistry
+    taxonomy: Taxonomy
+    deployments: tuple[Deployment, ...]
+    recorder: Recorder
+    writer: LogWriter
+    calls: CallRepository
+    reports: UsageReport
+    tasks: TaskService
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, *, clock: Clock | None = None, provider: Provider | None = None
+) -> AsyncIterator[Services]:
+    """Open everything, and on exit finish what is in flight, write it down and close.
+
+    `provider` replaces the clients of all deployments. Raises ConfigurationError for whatever cannot work.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        library = PromptLibrary.load(prompt_folders(settings))
+        registry = TaskRegistry(library)
+        taxonomy = load_taxonomy(settings.taxonomy)
+        deployments = deployments_of(settings)
+        engine = open_engine(settings.database_url)
+        stack.callback(engine.dispose)
+        upgrade(engine)
+        calls = CallRepository(engine)
+        writer = BatchWriter(calls.add, clock)
+        writer.start()
+        stack.push_async_callback(writer.close)
+        deadline_s = settings.retry.deadline.total_seconds()
+        recorder = Recorder(clock, writer, attempts=settings.retry.attempts, deadline_s=deadline_s)
+        stack.push_async_callback(recorder.drain, DRAIN_S)
+        provider = provider or Providers(stack, clock=clock).client
+        yield Services(
+            settings=settings,
+            clock=clock,
+            library=library,
+            registry=registry,
+            taxonomy=taxonomy,
+            deployments=deployments,
+            recorder=recorder,
+            writer=writer,
+            calls=calls,
+            reports=UsageReport(engine),
+            tasks=TaskService(
+                registry=registry,
+                client=client_of(settings, deployments, provider, clock=clock),
+                recorder=recorder,
+                taxonomy=taxonomy,
+                preferences=preferences_of(settings, registry),
+                aliases=list(dict.fromkeys(deployment.alias for deployment in deployments)),
+                limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
+                clock=clock,
+                new_fence=lambda: secrets.token_hex(8),
+            ),
+        )
+
+
+def client_of(
+    settings: Settings, deployments: Iterable[Deployment], provider: Provider, *, clock: Clock
+) -> CompletionClient:
+    """The stack of wrappers over all deployments."""
+    return build_stack(
+        deployments,
+        provider,
+        fallbacks=settings.fallbacks,
+        backoff_s=settings.retry.backoff.total_seconds(),
+        max_backoff_s=settings.retry.max_backoff.total_seconds(),
+        clock=clock,
+        random=Random(),  # noqa: S311 chooses deployments, keeps no secret
+    )
+
+
+class Providers:
+    """Makes the client of each deployment; `stack` closes them."""
+
+    def __init__(self, stack: AsyncExitStack, *, clock: Clock) -> None:
+        self._stack = stack
+        self._clock = clock
+
+    @cached_property
+    def _embedded(self) -> EmbeddedClient:
+        client = EmbeddedClient()
+        self._stack.push_async_callback(client.aclose)
+        return client
+
+    def client(self, deployment: Deployment) -> CompletionClient:
+        """The embedded student, one for all its deployments, or the provider's own client."""
+        if deployment.model == EMBEDDED_MODEL:
+            return self._embedded
+        client = LiteLLMClient(deployment, clock=self._clock)
+        self._stack.push_async_callback(client.aclose)
+        return client
+
+
+def prompt_folders(settings: Settings) -> list[Path]:
+    """The built-in prompts, and the operator's own where there are any."""
+    package = Path(__file__).parent
+    bundled = package / "bundled_prompts"
+    if not bundled.exists():  # an editable installation: the prompts are where they are edited
+        bundled = package.parents[1] / "prompts"
+    own = settings.prompts
+    return [bundled, own] if own.is_dir() and own.resolve() != bundled.resolve() else [bundled]
+
+
+def deployments_of(settings: Settings) -> tuple[Deployment, ...]:
+    """The deployments of `model_list` with their prices; a model listed twice is told apart by a number."""
+    table = load_price_table() if any(not is_embedded(entry) for entry in settings.model_list) else {}
+    seen: Counter[str] = Counter()
+    deployments = []
+    for entry in settings.model_list:
+        model = entry.litellm_params.model
+        seen[model] += 1
+        deployments.append(
+            Deployment(
+                alias=entry.model_name,
+                name=model if seen[model] == 1 else f"{model}#{seen[model]}",
+                model=model,
+                params=provider_params(entry),
+                weight=entry.litellm_params.weight,
+                timeout_s=entry.litellm_params.timeout,
+                rates=FREE if is_embedded(entry) else rates_of(entry, table),
+            )
+        )
+    return tuple(deployments)
+
+
+def is_embedded(entry: ModelEntry) -> bool:
+    """Whether the deployment is ours. Raises ConfigurationError for an embedded model there is not."""
+    model = entry.litellm_params.model
+    if model.startswith("embedded/") and model != EMBEDDED_MODEL:
+        raise ConfigurationError(f"model_list: there is no {model}; the embedded model is {EMBEDDED_MODEL}")
+    return model == EMBEDDED_MODEL
+
+
+def provider_params(entry: ModelEntry) -> dict[str, Any]:
+    """What of `litellm_params` goes to the provider's client: everything but what is ours."""
+    params = entry.litellm_params
+    given = params.model_dump(exclude=set(OUR_PARAMS), exclude_none=True)
+    if params.api_key is not None:
+        given["api_key"] = params.api_key.get_secret_value()
+    return given
+
+
+def rates_of(entry: ModelEntry, table: PriceTable) -> Rates | None:
+    """The deployment's prices: LiteLLM's table, what the operator set over it; None where nobody knows."""
+    params = entry.litellm_params.model_dump(exclude={"api_key"})
+    return deployment_rates(entry.litellm_params.model, table, params=params, info=entry.model_info)
+
+
+def preferences_of(settings: Settings, registry: TaskRegistry) -> dict[str, Preference]:
+    """What `tasks` sets. Raises ConfigurationError for a task or version that no prompt file gives."""
+    for name, task in settings.tasks.items():
+        if name not in registry.names():
+            known = ", ".join(registry.names())
+            raise ConfigurationError(f"tasks.{name}: there is no such prompt; there are: {known}")
+        if task.version is not None:
+            try:
+                registry.get(name, task.version)
+            except InvalidRequest as error:
+                raise ConfigurationError(f"tasks.{name}.version: {error.detail}") from None
+    return {
+        name: Preference(model=task.model, version=task.version, review_below=task.review_below)
+        for name, task in settings.tasks.items()
+    }

@@ -1,0 +1,237 @@
+"""Runs tasks: an item in, a request to a model, a checked answer out; one at a time or many at once."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.calls.recorder import Recorder
+from feedback_gateway.clock import Clock
+from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, Problem
+from feedback_gateway.llm.models import CompletionClient, CompletionRequest
+from feedback_gateway.prompts.render import render
+from feedback_gateway.tasks.checks import Checked, check_answer
+from feedback_gateway.tasks.inputs import id_of, parse_item, text_problems
+from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference
+from feedback_gateway.tasks.registry import Task, TaskRegistry
+from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
+
+T = TypeVar("T")
+
+LOOK_AHEAD = 4
+NO_PREFERENCE = Preference()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one item and one request may take: characters a string, and items worked on at the same time."""
+
+    text_chars: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One request, resolved: the task, the alias that answers, who pays, and when it must be over."""
+
+    task: Task
+    model: str
+    review_below: float | None
+    consumer: str
+    ends_at: float | None
+
+
+class TaskService:
+    """The product's one entrance, for HTTP, the command line and background work alike."""
+
+    def __init__(
+        self,
+        *,
+        registry: TaskRegistry,
+        client: CompletionClient,
+        recorder: Recorder,
+        taxonomy: Taxonomy,
+        preferences: Mapping[str, Preference],
+        aliases: Sequence[str],
+        limits: Limits,
+        clock: Clock,
+        new_fence: Callable[[], str],
+    ) -> None:
+        self._registry = registry
+        self._client = client
+        self._recorder = recorder
+        self._taxonomy = taxonomy
+        self._preferences = preferences
+        self._aliases = aliases
+        self._limits = limits
+        self._clock = clock
+        self._new_fence = new_fence
+
+    async def run(self, name: str, item: object, *, consumer: str, options: CallOptions) -> Answer:
+        """Answer one item. Raises UnknownTask, InvalidRequest, and whatever the completion raises."""
+        outcome = await self._outcome(self._order(name, consumer=consumer, options=options), item)
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        return outcome
+
+    async def run_many(
+        self, name: str, items: Sequence[object], *, consumer: str, options: CallOptions
+    ) -> list[Answer | Failure]:
+        """Answer many items, in their order; what is wrong with one is in its place and touches no other."""
+        return [outcome async for outcome in self.stream(name, items, consumer=consumer, options=options)]
+
+    async def stream(
+        self, name: str, items: Iterable[object] | AsyncIterable[object], *, consumer: str, options: CallOptions
+    ) -> AsyncIterator[Answer | Failure]:
+        """Answer items as they are pulled, in their order, `limits.concurrency` of them at the same time.
+
+        Reads at most four times as many ahead of the answer that is due.
+        """
+        order = self._order(name, consumer=consumer, options=options)
+        gate = asyncio.Semaphore(self._limits.concurrency)
+        room = asyncio.Semaphore(LOOK_AHEAD * self._limits.concurrency)
+        begun: asyncio.Queue[asyncio.Task[Answer | Failure] | None] = asyncio.Queue()
+        live: set[asyncio.Task[Any]] = set()
+
+        async def admitted(item: object) -> Answer | Failure:
+            async with gate:
+                return await self._outcome(order, item)
+
+        async def pull() -> None:
+            try:
+                async for item in each(items):
+                    await room.acquire()
+                    begun.put_nowait(begin(admitted(item), live))
+            finally:
+                begun.put_nowait(None)
+
+        pulling = begin(pull(), live)
+        try:
+            while due := await begun.get():
+                yield await due
+                room.release()
+            await pulling
+        finally:
+            for task in live:
+                task.cancel()
+            await asyncio.gather(*live, return_exceptions=True)
+
+    def _order(self, name: str, *, consumer: str, options: CallOptions) -> Order:
+        preference = self._preferences.get(name, NO_PREFERENCE)
+        task = self._registry.get(name, options.prompt_version or preference.version)
+        model = options.model or preference.model or task.prompt.model
+        if options.model is not None and options.model not in self._aliases:
+            known = ", ".join(self._aliases)
+            problem = Problem(("options", "model"), f"no such model; there are: {known}")
+            raise InvalidRequest(f"no model {options.model!r}", problems=[problem])
+        return Order(
+            task=task,
+            model=model if model in self._aliases else self._aliases[0],
+            review_below=preference.review_below,
+            consumer=consumer,
+            ends_at=None if options.timeout_s is None else self._clock.monotonic() + options.timeout_s,
+        )
+
+    async def _outcome(self, order: Order, raw: object) -> Answer | Failure:
+        call: Call | None = None
+        try:
+            item = parse_item(raw)
+            taxonomy = self._taxonomy_for(order.task, item.inputs)
+            inputs = self._checked_inputs(order.task, item.inputs, taxonomy)
+            async with self._recorder.record(
+                order.consumer,
+                order.task.name,
+                order.task.prompt.version,
+                order.model,
+                timeout_s=self._remaining(order),
+            ) as call:
+                checked = await self._ask(order, inputs, taxonomy, call)
+        except GatewayError as error:
+            error.call_id = call.call_id if call else None
+            return Failure(id=id_of(raw), error=error, call_id=error.call_id, receipt=call.receipt() if call else None)
+        return Answer(
+            call_id=call.call_id,
+            task=order.task.name,
+            prompt_version=order.task.prompt.version,
+            model=order.model,
+            deployment=call.deployment or "",
+            id=item.id,
+            result=checked.result,
+            cached=call.cached,
+            latency_ms=call.latency_ms,
+            receipt=call.receipt(),
+        )
+
+    async def _ask(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy | None, call: Call) -> Checked:
+        prompt = order.task.prompt
+        request = CompletionRequest(
+            model=order.model,
+            messages=render(prompt, inputs, fence=self._new_fence()),
+            output_schema=order.task.answer_schema(inputs),
+            max_tokens=prompt.max_tokens,
+            temperature=prompt.temperature,
+            task=prompt.name,
+            items=(inputs,),
+            taxonomy=inputs.get("taxonomy"),
+        )
+        completion = await self._client.complete(request, call)
+        checked = check_answer(
+            completion,
+            task=prompt.name,
+            inputs=inputs,
+            taxonomy=taxonomy,
+            review_below=order.review_below,
+            reviewed="needs_review" in order.task.result_schema["properties"],
+        )
+        call.dropped_evidence = checked.dropped
+        return checked
+
+    def _taxonomy_for(self, task: Task, inputs: Mapping[str, Any]) -> Taxonomy | None:
+        """The request's own taxonomy, else the configured one, for tasks that take one.
+
+        What a request's taxonomy does not speak of, teams and rules or severities, is as configured.
+        """
+        if "taxonomy" not in task.prompt.input_schema.get("properties", {}):
+            return None
+        given = inputs.get("taxonomy")
+        if given is None:
+            return self._taxonomy
+        own, configured = parse_taxonomy(given, where="taxonomy"), self._taxonomy
+        if not own.severities:
+            own = replace(own, severities=configured.severities)
+        if own.teams or own.rules or own.default_team:
+            return own
+        return replace(own, teams=configured.teams, rules=configured.rules, default_team=configured.default_team)
+
+    def _checked_inputs(self, task: Task, inputs: Mapping[str, Any], taxonomy: Taxonomy | None) -> Mapping[str, Any]:
+        problems = [*text_problems(inputs, most_chars=self._limits.text_chars), *task.check_item(inputs)]
+        if problems:
+            raise InvalidRequest(f"the item does not fit the task {task.name!r}", problems=problems)
+        return inputs if taxonomy is None else {**inputs, "taxonomy": taxonomy.as_json()}
+
+    def _remaining(self, order: Order) -> float | None:
+        if order.ends_at is None:
+            return None
+        remaining = order.ends_at - self._clock.monotonic()
+        if remaining <= 0:
+            raise DeadlineExceeded("the request's time was over before this item's turn")
+        return remaining
+
+
+def begin(work: Coroutine[Any, Any, T], live: set[asyncio.Task[Any]]) -> asyncio.Task[T]:
+    """Start `work` and keep it in `live` until it is done."""
+    task = asyncio.create_task(work)
+    live.add(task)
+    task.add_done_callback(live.discard)
+    return task
+
+
+async def each(items: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[object]:
+    """One way to walk both kinds of sequences."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+        return
+    for item in items:
+        yield item
