@@ -233,3 +233,39 @@ async def test_unknown_task_model_and_version_are_refused(gateway: Open) -> None
             await classify(services, options=CallOptions(model="best"))
         with pytest.raises(InvalidRequest):
             await classify(services, options=CallOptions(prompt_version=99))
+
+
+async def test_single_text_is_summarised_under_its_own_id(gateway: Open) -> None:
+    """One text is a list of one, cited by the id it came with."""
+    summary = {"headline": "h", "summary": "s", "key_points": [{"point": "p", "item_ids": ["t-9"]}], "action_items": []}
+    async with gateway([answer(json.dumps(summary))]) as services:
+        item = {"text": TEXT, "id": "t-9"}
+        outcome = await services.tasks.run("summarize", item, consumer="local", options=NO_OPTIONS)
+
+    assert outcome.result["key_points"] == [{"point": "p", "item_ids": ["t-9"]}]
+
+
+async def test_id_that_stands_twice_among_the_texts_is_refused(gateway: Open) -> None:
+    """A citation must mean one text."""
+    item = {"texts": [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "a", "text": "z"}]}
+    async with gateway([answer("{}")]) as services:
+        with pytest.raises(InvalidRequest) as refusal:
+            await services.tasks.run("summarize", item, consumer="local", options=NO_OPTIONS)
+
+    assert refusal.value.problems[0].loc == ("texts", 2, "id")
+
+
+async def test_cause_without_a_line_that_speaks_for_it_is_left_out(gateway: Open) -> None:
+    """A hypothesis is worth its evidence."""
+    hypotheses = [
+        {"cause": cause, "likelihood": "high", "evidence": [{"source": source, "quote": quote}]}
+        | {"next_step": "look", "knowledge_ids": []}
+        for cause, source, quote in [("disk", "logs", "disk FULL"), ("moon", "logs", "full moon"), ("x", "text", "no")]
+    ]
+    value = {"hypotheses": hypotheses, "five_whys": [], "missing_information": []}
+    async with gateway([answer(json.dumps(value))]) as services:
+        item = {"text": "it stopped", "logs": "12:00 ERROR disk full"}
+        outcome = await services.tasks.run("root-cause-suggest", item, consumer="local", options=NO_OPTIONS)
+
+    assert [one["cause"] for one in outcome.result["hypotheses"]] == ["disk"]
+    assert outcome.result["hypotheses"][0]["evidence"][0]["quote"] == "disk full"

@@ -10,6 +10,7 @@ import logging
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
@@ -22,11 +23,13 @@ from feedback_gateway.errors import (
 )
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, FinishReason, Usage
 from feedback_gateway.llm.prices import is_price
-from feedback_gateway.llm.provider_errors import translate
+from feedback_gateway.llm.provider_errors import status_of, translate
 from feedback_gateway.llm.structured import TOOL, Mode, Params, structured_messages, structured_params
 from feedback_gateway.llm.usage import estimate, usage_from, usage_of
 from feedback_gateway.settings import prepare_litellm_environment
 
+NO_FAILURE_ON_THE_WIRE = (None, HTTPStatus.OK, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""Statuses that litellm gives to its own failure to read an answer."""
 LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 TAKE_SCHEMAS = frozenset({"azure", "hosted_vllm", "llamafile", "ollama", "ollama_chat", "openai", "openrouter", "xai"})
 """Providers that take a JSON Schema, or say so with a 400, where litellm's table does not know the model."""
@@ -81,12 +84,18 @@ class LiteLLMClient:
         try:
             return await self.send(messages, self._usable(params))
         except ProviderRejected as error:
-            if len(self._modes) == 1 or not names_the_mode(error, mode):
+            if not names_the_mode(error) or not self._give_way():
                 raise
-            self._modes.remove(mode)
-        raise ProviderUnavailable(
-            f"the model takes no structured output by {mode}; asking by {self._modes[0]} from now on"
-        )
+        raise ProviderUnavailable(f"the model takes no answer format by {mode}; the next attempt asks otherwise")
+
+    def _give_way(self) -> bool:
+        """Turn to the next way of asking for JSON; False where there is none left."""
+        if len(self._modes) > 1:
+            self._modes.pop(0)
+            return True
+        has_format = "response_format" in self._supported
+        self._supported -= {"response_format"}
+        return has_format
 
     async def send(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Completion:
         """Send one conversation, in OpenAI's terms, in exactly one request. Raises ProviderError."""
@@ -112,6 +121,8 @@ class LiteLLMClient:
         prompt = json.dumps(list(messages), ensure_ascii=False)
         if failure is not None:
             usage = billed(body, answer=None, prompt=prompt) if is_completion(body) else None
+            if heard and not is_error(body) and status_of(failure) in NO_FAILURE_ON_THE_WIRE:
+                raise ProviderUnavailable("the provider's answer is no completion", status=200, usage=usage)
             raise translate(failure, secrets=self._secrets(), prompt=prompt, now=self._clock.now(), usage=usage)
         return read(answer, usage=billed(body, answer=answer, prompt=prompt))
 
@@ -119,6 +130,7 @@ class LiteLLMClient:
         """Close litellm's connections, which all deployments of the process share; they reopen when asked again."""
         if self._litellm is not None:
             await self._litellm.close_litellm_async_clients()
+            self._litellm.in_memory_llm_clients_cache.flush_cache()
 
     async def _load(self) -> ModuleType:
         if self._litellm is None:
@@ -217,7 +229,11 @@ def capabilities(litellm: ModuleType, deployment: Deployment) -> tuple[frozenset
     except failures(litellm):
         raise ProviderRejected(f"litellm knows no provider for {deployment.model!r}; write provider/model") from None
     supported = frozenset(litellm.get_supported_openai_params(model, custom_llm_provider=provider) or ())
-    takes_schema = provider in TAKE_SCHEMAS or litellm.supports_response_schema(model, custom_llm_provider=provider)
+    if not takes_temperature(litellm, model, provider):
+        supported -= {"temperature"}
+    is_listed = any(name in litellm.model_cost for name in (model, f"{provider}/{model}"))
+    takes_schema = litellm.supports_response_schema(model, custom_llm_provider=provider)
+    takes_schema |= provider in TAKE_SCHEMAS and not is_listed
     takes_tools = litellm.supports_function_calling(model, custom_llm_provider=provider)
     modes: list[Mode] = ["text"]
     if takes_tools and {"tools", "tool_choice"} <= supported:
@@ -227,10 +243,19 @@ def capabilities(litellm: ModuleType, deployment: Deployment) -> tuple[frozenset
     return supported, modes
 
 
-def names_the_mode(error: ProviderRejected, mode: Mode) -> bool:
-    """Whether a 400 speaks of the way in which JSON was asked for."""
+def takes_temperature(litellm: ModuleType, model: str, provider: str) -> bool:
+    """Whether the model takes a temperature of our choice: reasoning models are listed so and take 1 alone."""
+    try:
+        litellm.utils.get_optional_params(model=model, custom_llm_provider=provider, temperature=0.0)
+    except litellm.UnsupportedParamsError:
+        return False
+    return True
+
+
+def names_the_mode(error: ProviderRejected) -> bool:
+    """Whether a refusal speaks of the way in which JSON was asked for."""
     detail = error.detail.lower()
-    return mode != "text" and error.status in (400, 404, 422, None) and any(name in detail for name in NAMES_THE_MODE)
+    return any(name in detail for name in NAMES_THE_MODE)
 
 
 def note_answer(heard: list[str], details: Mapping[str, Any]) -> None:
@@ -248,9 +273,14 @@ def decode(heard: Sequence[str]) -> Any:
         return None
 
 
+def is_error(body: object) -> bool:
+    """Whether a body that came with a status of success reports a failure all the same."""
+    return isinstance(body, Mapping) and bool(body.get("error"))
+
+
 def is_completion(body: object) -> bool:
     """Whether a model answered, be it of use or not: a body that is no error and says or holds something."""
-    if not isinstance(body, Mapping) or body.get("error"):
+    if not isinstance(body, Mapping) or is_error(body):
         return False
     return usage_of(body) is not None or any(body.get(name) for name in ("choices", "content", "candidates", "output"))
 
@@ -300,4 +330,4 @@ def tool_arguments(message: Any) -> str | None:
 
 def text_of(message: Any) -> str:
     """The text of a message without the thoughts that some open models write before it."""
-    return THOUGHTS.sub("", message.content or "")
+    return THOUGHTS.sub("", message.content or "").strip()

@@ -32,10 +32,18 @@ def parse_object(text: str) -> dict[str, Any]:
         raise OutputError(f"the answer is no complete JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
         raise OutputError("the answer is nested too deeply") from None
+    except OutputError:
+        raise
+    except ValueError:
+        raise OutputError("the answer holds a number that is out of range") from None
     if "{" in source[end:]:
         raise OutputError("the answer holds more than one JSON object; give exactly one")
     if depth(value) > MAX_DEPTH:
         raise OutputError("the answer is nested too deeply")
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise OutputError("the answer holds half a surrogate pair or a number that is out of range") from None
     return dict(value)
 
 

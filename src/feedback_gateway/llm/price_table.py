@@ -29,8 +29,7 @@ def load_price_table() -> PriceTable:
         table: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"the price table of litellm cannot be read: {type(error).__name__}") from None
-    table.pop("sample_spec", None)
-    return table
+    return {name: row for name, row in table.items() if "litellm_provider" in row and name != "sample_spec"}
 
 
 def find_row(model: str, table: PriceTable) -> Mapping[str, Any] | None:

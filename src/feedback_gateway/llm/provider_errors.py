@@ -48,7 +48,7 @@ STATUSES: Mapping[int, type[ProviderError]] = {
     425: ProviderUnavailable,
     429: ProviderRateLimited,
 }
-"""By status, where the class says no more than that it failed; the rest of 4xx is rejected, of 5xx unavailable."""
+"""By status; the rest goes by class, else 4xx is rejected and 5xx unavailable."""
 
 PHRASES: Mapping[type[ProviderError], str] = {
     ContextTooLong: "the request is larger than the model's context",
@@ -102,14 +102,14 @@ def translate(
 
 
 def kind_of(error: BaseException) -> type[ProviderError]:
-    """Which of ours stands for `error`: by class where that says enough, else by status."""
-    for ancestor in type(error).__mro__:
-        kind = CLASSES.get(f"{ancestor.__module__.partition('.')[0]}.{ancestor.__name__}")
-        if kind is not None:
-            return kind
-    status = status_of(error) or 500
+    """Which of ours stands for `error`: what litellm read from its text first, then its status, then its class."""
+    ancestors = [f"{one.__module__.partition('.')[0]}.{one.__name__}" for one in type(error).__mro__]
+    status = status_of(error) or HTTPStatus.INTERNAL_SERVER_ERROR
     is_ours = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-    return STATUSES.get(status, ProviderRejected if is_ours else ProviderUnavailable)
+    by_text = [CLASSES[name] for name in ancestors if name in CLASSES and name.startswith("litellm.")]
+    by_class = [CLASSES[name] for name in ancestors if name in CLASSES]
+    by_status = [STATUSES[status]] if status in STATUSES else []
+    return [*by_text, *by_status, *by_class, ProviderRejected if is_ours else ProviderUnavailable][0]
 
 
 def status_of(error: BaseException) -> int | None:

@@ -46,10 +46,30 @@ def text_problems(inputs: Mapping[str, Any], *, most_chars: int) -> Iterator[Pro
     for loc, value in strings(inputs, ()):
         if len(value) > most_chars:
             yield Problem(loc, f"has {len(value)} characters; at most {most_chars} are taken (limits.text_chars)")
-        elif loc[-1] == "text" and not value.strip():
-            yield Problem(loc, "must not be empty")
+        elif loc[-1] == "text" and value and not value.strip():
+            yield Problem(loc, "must hold more than white space")
         elif not is_unicode(value):
             yield Problem(loc, "holds half of a surrogate pair, which is no Unicode text")
+
+
+def id_problems(inputs: Mapping[str, Any]) -> Iterator[Problem]:
+    """Ids that stand twice in one list: an answer that cites one would cite both."""
+    for name, entries in inputs.items():
+        seen: set[str] = set()
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            entry_id = entry.get("id") if isinstance(entry, Mapping) else None
+            if isinstance(entry_id, str) and entry_id in seen:
+                yield Problem((name, index, "id"), "is the id of an entry before it")
+            elif isinstance(entry_id, str):
+                seen.add(entry_id)
+
+
+def as_texts(item: Item) -> Mapping[str, Any]:
+    """The inputs with a single `text` as a list of one; its id there is the item's, or `"1"`."""
+    if "text" not in item.inputs:
+        return item.inputs
+    rest = {name: value for name, value in item.inputs.items() if name != "text"}
+    return {**rest, "texts": [{"id": "1" if item.id in (None, "") else str(item.id), "text": item.inputs["text"]}]}
 
 
 def strings(value: object, loc: Loc) -> Iterator[tuple[Loc, str]]:

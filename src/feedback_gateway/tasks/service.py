@@ -12,7 +12,7 @@ from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidReque
 from feedback_gateway.llm.models import CompletionClient, CompletionRequest
 from feedback_gateway.prompts.render import render
 from feedback_gateway.tasks.checks import Checked, check_answer
-from feedback_gateway.tasks.inputs import id_of, parse_item, text_problems
+from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, parse_item, text_problems
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference
 from feedback_gateway.tasks.registry import Task, TaskRegistry
 from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
@@ -138,7 +138,7 @@ class TaskService:
         try:
             item = parse_item(raw)
             taxonomy = self._taxonomy_for(order.task, item.inputs)
-            inputs = self._checked_inputs(order.task, item.inputs, taxonomy)
+            inputs = self._checked_inputs(order.task, item, taxonomy)
             async with self._recorder.record(
                 order.consumer,
                 order.task.name,
@@ -204,10 +204,16 @@ class TaskService:
             return own
         return replace(own, teams=configured.teams, rules=configured.rules, default_team=configured.default_team)
 
-    def _checked_inputs(self, task: Task, inputs: Mapping[str, Any], taxonomy: Taxonomy | None) -> Mapping[str, Any]:
-        problems = [*text_problems(inputs, most_chars=self._limits.text_chars), *task.check_item(inputs)]
+    def _checked_inputs(self, task: Task, item: Item, taxonomy: Taxonomy | None) -> Mapping[str, Any]:
+        """The inputs as prompt and model get them: complete, and in the one form that the task works on."""
+        problems = [
+            *text_problems(item.inputs, most_chars=self._limits.text_chars),
+            *id_problems(item.inputs),
+            *task.check_item(item.inputs),
+        ]
         if problems:
             raise InvalidRequest(f"the item does not fit the task {task.name!r}", problems=problems)
+        inputs = as_texts(item) if "texts" in task.prompt.input_schema.get("properties", {}) else item.inputs
         return inputs if taxonomy is None else {**inputs, "taxonomy": taxonomy.as_json()}
 
     def _remaining(self, order: Order) -> float | None:
