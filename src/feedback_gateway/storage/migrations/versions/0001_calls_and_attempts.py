@@ -11,6 +11,12 @@ down_revision = None
 
 def upgrade() -> None:
     """Create both tables."""
+    create_calls()
+    create_attempts()
+
+
+def create_calls() -> None:
+    """One row a call, found by time, and by consumer and time."""
     op.create_table(
         "calls",
         sa.Column("call_id", sa.String(26), nullable=False),
@@ -39,6 +45,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_calls_created_at_call_id", "calls", ["created_at", "call_id"])
     op.create_index("ix_calls_consumer_created_at_call_id", "calls", ["consumer", "created_at", "call_id"])
+
+
+def create_attempts() -> None:
+    """One row an attempt, gone with its call."""
     op.create_table(
         "attempts",
         sa.Column("call_id", sa.String(26), nullable=False),

@@ -1,0 +1,232 @@
+"""Whatever a provider sends over a real connection, through LiteLLM and every wrapper: an answer or a clear error."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidModelOutput, ProviderFailed
+from feedback_gateway.services import Services, open_services
+from feedback_gateway.settings import DeploymentParams, ModelEntry, RetrySettings, Settings
+from feedback_gateway.tasks.models import Answer, CallOptions
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::UserWarning:pydantic")]
+
+TEXT = "The export crashes since the update."
+GOOD = {
+    "label": "negative",
+    "score": -0.8,
+    "aspects": [],
+    "evidence": [{"quote": "export crashes"}],
+}
+CALL_COST = Decimal(100) * Decimal("0.000001") + Decimal(20) * Decimal("0.000002")
+
+Reply = Callable[[asyncio.StreamWriter], None] | None
+
+
+def http(status: int, body: bytes, *headers: str) -> Reply:
+    """A complete HTTP answer."""
+    head = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", "content-type: application/json", *headers]
+
+    def write(writer: asyncio.StreamWriter) -> None:
+        writer.write("\r\n".join([*head, "", ""]).encode() + body)
+
+    return write
+
+
+def cut_short(writer: asyncio.StreamWriter) -> None:
+    """Half an answer, then a dropped connection."""
+    writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 900\r\ncontent-type: application/json\r\n\r\n{"choices": [')
+    writer.close()
+
+
+def completion(content: str | None, *, finish_reason: str = "stop", **message: Any) -> Reply:
+    """An answer as OpenAI's protocol has it, 100 tokens in and 20 out."""
+    choice = {
+        "index": 0,
+        "finish_reason": finish_reason,
+        "message": {"role": "assistant", "content": content, **message},
+    }
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+    return chat([choice], usage)
+
+
+def chat(choices: list[Any], usage: dict[str, int]) -> Reply:
+    """An answer with these choices."""
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": choices, "usage": usage}
+    return http(200, json.dumps(body).encode())
+
+
+ANSWERED = completion(json.dumps(GOOD))
+
+
+class Provider:
+    """A loopback server that plays its replies one a request, the last one for ever; None hangs."""
+
+    def __init__(self, replies: Sequence[Reply]) -> None:
+        self.replies = list(replies)
+        self.bodies: list[dict[str, Any]] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer every request of one connection."""
+        while head := await self._head(reader):
+            length = next(int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length:"))
+            self.bodies.append(json.loads(await reader.readexactly(length)))
+            reply = self.replies[min(len(self.bodies), len(self.replies)) - 1]
+            if reply is None:
+                await reader.read()
+                break
+            reply(writer)
+            if writer.is_closing():
+                break
+        writer.close()
+
+    async def _head(self, reader: asyncio.StreamReader) -> list[bytes]:
+        try:
+            return (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return []
+
+
+Gateway = Callable[..., AbstractAsyncContextManager[tuple[Services, Provider]]]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    """Opens the services over a provider that plays the given replies."""
+
+    @asynccontextmanager
+    async def opened(
+        *replies: Reply, timeout_s: float = 30, attempts: int = 3
+    ) -> AsyncIterator[tuple[Services, Provider]]:
+        provider = Provider(replies)
+        server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        params = DeploymentParams.model_validate(
+            {
+                "model": "openai/m",
+                "api_base": f"http://127.0.0.1:{port}/v1",
+                "api_key": "sk-planted-secret-key",
+                "timeout": timeout_s,
+                "input_cost_per_token": "0.000001",
+                "output_cost_per_token": "0.000002",
+            }
+        )
+        settings = Settings(
+            model_list=[ModelEntry(model_name="default", litellm_params=params)],
+            database_url=f"sqlite:///{tmp_path}/faults.db",
+            retry=RetrySettings.model_validate({"attempts": attempts, "backoff": "1ms", "max_backoff": "1ms"}),
+        )
+        try:
+            async with open_services(settings) as services:
+                yield services, provider
+        finally:
+            server.close()
+
+    return opened
+
+
+async def sentiment(services: Services, *, timeout_s: float | None = None) -> Answer:
+    """One item through `sentiment`."""
+    options = CallOptions(timeout_s=timeout_s)
+    return await services.tasks.run("sentiment", {"text": TEXT}, consumer="local", options=options)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ANSWERED,
+        completion("```json\n" + json.dumps(GOOD) + "\n```"),
+        completion("Sure! " + json.dumps(GOOD)),
+        completion(json.dumps(GOOD | {"label": "Negative", "score": "-0.8", "mood": "bad"})),
+    ],
+    ids=["plain", "code fence", "among words", "other case"],
+)
+async def test_answer_with_one_reading_is_taken_at_once(gateway: Gateway, reply: Reply) -> None:
+    """One request, one price, the source's own words."""
+    async with gateway(reply) as (services, provider):
+        outcome = await sentiment(services)
+
+    assert outcome.result["label"] == "negative"
+    assert outcome.result["evidence"] == [{"quote": "export crashes", "start": 4, "end": 18}]
+    assert outcome.receipt.cost_usd == CALL_COST
+    assert len(provider.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        completion(json.dumps(GOOD)[:40], finish_reason="length"),
+        completion(json.dumps(GOOD) + json.dumps(GOOD | {"label": "positive"})),
+        completion(json.dumps(GOOD | {"label": "negativ"})),
+        completion(json.dumps(GOOD | {"score": -7})),
+        completion("I would say it is negative."),
+    ],
+    ids=["truncated", "two objects", "other language", "out of range", "prose"],
+)
+async def test_unusable_answer_is_repaired_once_and_both_are_paid(gateway: Gateway, first: Reply) -> None:
+    """The model sees what was wrong, and the caller the price of both turns."""
+    async with gateway(first, ANSWERED) as (services, provider):
+        outcome = await sentiment(services)
+
+    assert outcome.result["label"] == "negative"
+    assert outcome.receipt.cost_usd == 2 * CALL_COST
+    assert provider.bodies[1]["messages"][-1]["role"] == "user"
+    assert "could not be used" in provider.bodies[1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "said"),
+    [
+        (http(500, b'{"error": {"message": "boom"}}'), ProviderFailed, "500"),
+        (http(200, b"<html>bad gateway</html>"), ProviderFailed, "openai/m"),
+        (http(200, b"{}"), ProviderFailed, "openai/m"),
+        (chat([], {"prompt_tokens": 100, "completion_tokens": 0, "total_tokens": 100}), ProviderFailed, "openai/m"),
+        (cut_short, ProviderFailed, "openai/m"),
+        (completion(None), ProviderFailed, "openai/m"),
+        (completion(None, refusal="I will not."), ProviderFailed, "content-refused"),
+        (completion("", finish_reason="content_filter"), ProviderFailed, "content-refused"),
+        (http(401, b'{"error": {"message": "bad key sk-planted-secret-key"}}'), ProviderFailed, "401"),
+        (completion(json.dumps(GOOD | {"label": "great"})), InvalidModelOutput, "great"),
+    ],
+    ids=["500", "html", "empty object", "no choice", "dropped", "no content", "refusal", "filter", "401", "invalid"],
+)
+async def test_what_cannot_be_used_is_an_error_that_says_so_within_the_attempts(
+    gateway: Gateway, reply: Reply, kind: type[GatewayError], said: str
+) -> None:
+    """The error names who was asked and what came back; the key and the text are in no error; attempts are bounded."""
+    async with gateway(reply) as (services, provider):
+        with pytest.raises(kind) as failure:
+            await sentiment(services)
+
+    assert said in failure.value.detail
+    assert "planted" not in failure.value.detail
+    assert TEXT not in failure.value.detail
+    assert len(provider.bodies) <= 3
+
+
+async def test_recovered_provider_answers_after_its_failures(gateway: Gateway) -> None:
+    """A dropped connection and a 500 cost attempts, not the call."""
+    async with gateway(cut_short, http(500, b"{}"), ANSWERED) as (services, provider):
+        outcome = await sentiment(services)
+
+    assert outcome.result["label"] == "negative"
+    assert len(provider.bodies) == 3
+
+
+async def test_provider_that_hangs_is_given_up_at_the_deadline(gateway: Gateway) -> None:
+    """The caller is told in time, and the attempt is in the log."""
+    async with gateway(None, timeout_s=0.5) as (services, _):
+        with pytest.raises(DeadlineExceeded) as failure:
+            await sentiment(services, timeout_s=0.2)
+        await services.recorder.drain(5)
+        await services.writer.flush()
+        record, attempts = services.calls.get(failure.value.call_id or "")
+
+    assert record.error == "deadline-exceeded"
+    assert [attempt.status for attempt in attempts] == ["abandoned"]

@@ -1,0 +1,127 @@
+"""Every setting comes from the file or the environment, and what cannot work is refused by name."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from feedback_gateway.errors import ConfigurationError
+from feedback_gateway.settings import Settings, load_settings
+
+CONTRACT = """
+model_list:
+  - model_name: default
+    litellm_params: {model: openai/gpt-5-mini, api_key: "${OPENAI_API_KEY}", rpm: 500, tpm: 200000, weight: 1}
+  - model_name: default
+    litellm_params: {model: anthropic/claude-haiku-4-5, api_key: os.environ/ANTHROPIC_API_KEY}
+  - model_name: cheap
+    litellm_params: {model: ollama/llama3, api_base: "http://localhost:11434", max_retries: 0, timeout: 20}
+    model_info: {input_cost_per_token: 0, output_cost_per_token: 0}
+fallbacks: {default: [cheap]}
+tasks:
+  summarize: {model: default}
+  classify: {model: default, version: 1, canary: {version: 2, share: 0.05}, shadow: 3}
+database_url: sqlite:///feedback-gateway.db
+redis_url: null
+cache: {ttl: 24h, max_entries: 100000}
+retry: {attempts: 3, deadline: 30s}
+log: {payloads: redacted, retention: 30d}
+webhooks: {zendesk: {secret: "${ZENDESK_SECRET}", write_back: {dry_run: true}}}
+digests: [{name: daily, schedule: "0 7 * * *", timezone: Europe/Berlin, audience: support}]
+alerts: [{when: "severity == 'critical'", notify: [{email: oncall@example.com}], escalate_after: 15m}]
+"""
+SECRETS = {"OPENAI_API_KEY": "sk-one", "ANTHROPIC_API_KEY": "sk-two", "ZENDESK_SECRET": "three"}
+
+
+def written(folder: Path, text: str) -> Path:
+    """A configuration file."""
+    file = folder / "gateway.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_without_file_and_environment_the_embedded_model_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file at all is a working configuration."""
+    monkeypatch.chdir(tmp_path)
+
+    settings = load_settings(environ={})
+
+    assert [entry.litellm_params.model for entry in settings.model_list] == ["embedded/student"]
+    assert settings.database_url == "sqlite:///feedback-gateway.db"
+
+
+def test_documented_configuration_is_read_with_its_references(tmp_path: Path) -> None:
+    """Both ways to name an environment variable are filled in, durations are understood."""
+    settings = load_settings(written(tmp_path, CONTRACT), environ=SECRETS)
+
+    keys = [entry.litellm_params.api_key for entry in settings.model_list]
+    assert [key.get_secret_value() if key else None for key in keys] == ["sk-one", "sk-two", None]
+    assert settings.retry.deadline == timedelta(seconds=30)
+    assert settings.log.retention == timedelta(days=30)
+
+
+def test_a_printed_configuration_shows_no_key(tmp_path: Path) -> None:
+    """A provider's key stays out of every representation."""
+    settings = load_settings(written(tmp_path, CONTRACT), environ=SECRETS)
+
+    assert "sk-one" not in repr(settings)
+    assert "sk-one" not in settings.model_dump_json()
+
+
+def test_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """Every value can be set by its section and name."""
+    environ = SECRETS | {
+        "FEEDBACK_GATEWAY_RETRY__ATTEMPTS": "5",
+        "FEEDBACK_GATEWAY_RETRY__DEADLINE": "90s",
+        "FEEDBACK_GATEWAY_DATABASE_URL": "sqlite:///other.db",
+        "FEEDBACK_GATEWAY_FALLBACKS": "{default: []}",
+    }
+
+    settings = load_settings(written(tmp_path, CONTRACT), environ=environ)
+
+    assert settings.retry.attempts == 5
+    assert settings.retry.deadline == timedelta(seconds=90)
+    assert settings.database_url == "sqlite:///other.db"
+    assert settings.fallbacks == {"default": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("retries: {attempts: 3}", "retries: Extra inputs"),
+        ("retry: {attempts: 0}", "retry.attempts"),
+        ("retry: {deadline: soon}", "retry.deadline"),
+        ("retry: {deadline: 0s}", "retry.deadline"),
+        ("retry: {deadline: -3}", "retry.deadline"),
+        ("model_list: []", "model_list"),
+        ("fallbacks: {default: [cheap]}", "fallbacks.default names the model 'cheap'"),
+        ("tasks: {classify: {model: best}}", "tasks.classify names the model 'best'"),
+        ("redis_url: ${REDIS}", "the environment has no REDIS"),
+        ("- a\n- b", "must hold settings"),
+        ("a: [", "no valid YAML"),
+        ("model_list: [{model_name: a, litellm_params: {model: x/y, api_key: sk-secret, weight: -1}}]", "weight"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:
+    """The operator learns which setting it is; a key beside it is not repeated."""
+    with pytest.raises(ConfigurationError) as refusal:
+        load_settings(written(tmp_path, text), environ={})
+
+    assert message in refusal.value.detail
+    assert "\n" not in refusal.value.detail
+    assert "sk-secret" not in refusal.value.detail
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    """A path that was given must be there."""
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml"):
+        load_settings(tmp_path / "nowhere.yaml", environ={})
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    """A setting that nobody is told of does not exist."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+    assert [name for name in Settings.model_fields if f"`{name}" not in readme] == []
