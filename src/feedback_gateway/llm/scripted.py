@@ -20,9 +20,13 @@ class ScriptedClient:
     """Plays its steps one a request, the last one for ever; `requests` keeps what it was asked."""
 
     def __init__(self, steps: Iterable[Step]) -> None:
+        self.play(steps)
+        self.requests: list[CompletionRequest] = []
+
+    def play(self, steps: Iterable[Step]) -> None:
+        """Begin another script."""
         steps = list(steps)
         self._steps = chain(steps, repeat(steps[-1]))
-        self.requests: list[CompletionRequest] = []
 
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 the protocol's
         """Give the next step: a completion, an error to raise, or what a function makes of the request."""

@@ -1,0 +1,88 @@
+"""What routes are given: the services, and who is calling."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from feedback_gateway.api.middleware import Drain
+from feedback_gateway.errors import InvalidRequest, Problem, Unavailable
+from feedback_gateway.services import Services
+
+LOCAL = "local"
+FLUSH_S = 1.0
+
+
+class Query(BaseModel):
+    """Query parameters of a route; one that the route does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PageQuery(Query):
+    """Query parameters of every list."""
+
+    limit: Annotated[int, Field(ge=1, le=200, description="most rows of one page")] = 50
+    cursor: Annotated[str | None, Field(description="`next_cursor` of the page before")] = None
+
+
+def services_of(request: Request) -> Services:
+    """The services of this process. Raises Unavailable before they are open."""
+    services: Services | None = request.app.state.services
+    if services is None:
+        raise Unavailable("the gateway is starting", retry_after=1)
+    return services
+
+
+def drain_of(request: Request) -> Drain:
+    """The count of requests in flight."""
+    drain: Drain = request.app.state.drain
+    return drain
+
+
+def consumer_of(request: Request) -> str:  # noqa: ARG001 - who calls is a matter of the request
+    """The consumer to whom this request belongs: on a loopback address without keys, `local`."""
+    return LOCAL
+
+
+def refuse_repeated(request: Request) -> None:
+    """Refuse a query parameter that is given twice: nobody knows which one was meant."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    problems = [Problem(("query", name), "given more than once") for name in set(names) if names.count(name) > 1]
+    if problems:
+        raise InvalidRequest(f"query.{problems[0].loc[1]}: given more than once", problems=problems)
+
+
+def refuse_query(request: Request) -> None:
+    """Refuse every query parameter, for routes that take none."""
+    problems = [Problem(("query", name), "unknown parameter; this path takes none") for name in request.query_params]
+    if problems:
+        raise InvalidRequest(f"query.{problems[0].loc[1]}: {problems[0].msg}", problems=problems)
+
+
+@contextmanager
+def query_errors() -> Iterator[None]:
+    """Say of what is wrong with a parameter that it stands in the query."""
+    try:
+        yield
+    except InvalidRequest as error:
+        problems = [Problem(("query", *problem.loc), problem.msg) for problem in error.problems]
+        raise InvalidRequest(error.detail, problems=problems) from None
+
+
+async def settle(services: Services) -> None:
+    """Let calls that are over reach the log, so that whoever asks sees their own; but do not wait for a sick store."""
+    try:
+        async with asyncio.timeout(FLUSH_S):
+            await services.writer.flush()
+    except TimeoutError:
+        return
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+DrainDep = Annotated[Drain, Depends(drain_of)]
+ConsumerDep = Annotated[str, Depends(consumer_of)]
+Json = dict[str, Any]

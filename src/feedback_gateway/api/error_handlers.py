@@ -1,0 +1,128 @@
+"""Every failure that leaves over HTTP becomes a problem document here, our own faults included."""
+
+import asyncio
+import logging
+import math
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from feedback_gateway.api.problems import MEDIA_TYPE, fault_message, internal_problem, problem, status_of
+from feedback_gateway.errors import (
+    GatewayError,
+    InvalidRequest,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+)
+
+CLIENT_WENT_AWAY = 499
+RETRY_LATER_S = 30.0
+
+log = logging.getLogger(__name__)
+
+
+def problem_response(error: GatewayError, *, call_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """`error` as an RFC 9457 response; `retry-after` in whole seconds where waiting helps."""
+    status = status_of(error)
+    sent = dict(headers or {})
+    wait = error.retry_after
+    if wait is None and status == 503:  # noqa: PLR2004 - the one status that always says when to come back
+        wait = RETRY_LATER_S
+    if wait is not None:
+        sent["retry-after"] = str(max(1, math.ceil(wait)))
+    return JSONResponse(problem(error, call_id=call_id), status_code=status, headers=sent, media_type=MEDIA_TYPE)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer our errors, the framework's and those of validation as problems."""
+
+    async def of_ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, GatewayError)  # noqa: S101 - what it is registered for
+        if status_of(error) == 500:  # noqa: PLR2004 - a fault of ours, whatever its class
+            log_fault(error, call_id=request.state.call_id)
+        return problem_response(error, call_id=request.state.call_id)
+
+    async def of_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
+        return problem_response(invalid_parameters(error), call_id=request.state.call_id)
+
+    async def of_the_framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - likewise
+        ours = translate(error, request)
+        return problem_response(ours, call_id=request.state.call_id, headers=error.headers)
+
+    async def of_a_client_that_went_away(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        return Response(status_code=CLIENT_WENT_AWAY)
+
+    app.add_exception_handler(GatewayError, of_ours)
+    app.add_exception_handler(RequestValidationError, of_validation)
+    app.add_exception_handler(HTTPException, of_the_framework)
+    app.add_exception_handler(ClientDisconnect, of_a_client_that_went_away)
+
+
+def invalid_parameters(error: RequestValidationError) -> InvalidRequest:
+    """Name every parameter that is wrong, without repeating its value."""
+    problems = [Problem(tuple(fault["loc"]), fault_message(fault)) for fault in error.errors()]
+    first = problems[0]
+    return InvalidRequest(f"{'.'.join(str(part) for part in first.loc)}: {first.msg}", problems=problems)
+
+
+def translate(error: HTTPException, request: Request) -> GatewayError:
+    """The framework's error in our words."""
+    known: dict[int, GatewayError] = {
+        404: NotFound(f"there is nothing at {request.url.path[:200]}; /docs lists what there is"),
+        405: MethodNotAllowed(f"{request.method[:20]} is not for this path; see the allow header"),
+    }
+    return known.get(error.status_code) or MalformedRequest("the request cannot be read")
+
+
+def log_fault(error: BaseException, *, call_id: str) -> None:
+    """Log where it happened and of what kind, never an exception's text: that may quote what users wrote."""
+    trace = []
+    current: BaseException | None = error
+    while current is not None:
+        trace.append(f"{type(current).__qualname__}\n" + "".join(traceback.format_tb(current.__traceback__)))
+        current = current.__cause__ or current.__context__
+    log.error("call %s failed: %s", call_id, "caused by ".join(trace))
+
+
+class Faults:
+    """Middleware: an exception that nobody expected is logged without its text and answered with status 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started = asyncio.Event()
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                started.set()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            call_id = scope["state"]["call_id"]
+            log_fault(error, call_id=call_id)
+            if started.is_set():
+                raise RuntimeError("the answer broke off") from None
+            await internal_response(call_id)(scope, receive, send)
+
+
+def internal_response(call_id: str) -> Response:
+    """What a caller sees of a fault of ours."""
+    document: dict[str, Any] = internal_problem(call_id=call_id)
+    return JSONResponse(document, status_code=500, media_type=MEDIA_TYPE)

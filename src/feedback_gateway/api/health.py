@@ -1,0 +1,47 @@
+"""Whether the process lives, and whether it can do its work."""
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from feedback_gateway.api.deps import DrainDep, Json, ServicesDep
+from feedback_gateway.api.error_handlers import problem_response
+from feedback_gateway.calls.repository import CallFilters
+from feedback_gateway.errors import GatewayError, Unavailable
+from feedback_gateway.services import Services
+
+
+async def live() -> Json:
+    """The event loop turns."""
+    return {"status": "live"}
+
+
+async def ready(request: Request, services: ServicesDep, drain: DrainDep) -> Response:
+    """Database and at least one usable deployment; a broken prompt file is a warning, its last good version serves."""
+    checks = await checks_of(services)
+    if drain.closed:
+        checks["shutdown"] = "shutting down"
+    failing = {name: state for name, state in checks.items() if state != "ok"}
+    if failing:
+        detail = "; ".join(f"{name}: {state}" for name, state in failing.items())
+        return problem_response(Unavailable(detail, retry_after=5), call_id=request.state.call_id)
+    return JSONResponse({"status": "ready", "checks": checks, "warnings": warnings_of(services)})
+
+
+async def checks_of(services: Services) -> dict[str, str]:
+    """The state of each needed part: `ok`, or what is wrong in words."""
+    checks = {"database": "ok"}
+    try:
+        await run_in_threadpool(services.calls.page, CallFilters(), limit=1)
+    except GatewayError as error:
+        checks["database"] = error.detail
+    if services.writer.state.error is not None:
+        checks["database"] = services.writer.state.error
+    usable = [deployment for deployment in services.deployments if deployment.weight > 0]
+    checks["deployments"] = "ok" if usable else "no deployment has a weight above 0"
+    return checks
+
+
+def warnings_of(services: Services) -> list[str]:
+    """What the operator should look at although requests are answered."""
+    return [f"the last good version serves in place of {broken}" for broken in services.registry.broken.values()]

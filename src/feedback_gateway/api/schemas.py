@@ -1,0 +1,200 @@
+"""JSON Schemas of what the HTTP surface answers, for /openapi.json; those of tasks come from their prompts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from feedback_gateway.api.problems import MEDIA_TYPE, URN
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer", "minimum": 0}
+MILLISECONDS: Schema = {"type": "number", "minimum": 0}
+FLAG: Schema = {"type": "boolean"}
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+MONEY: Schema = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "description": "USD, exact"}
+
+
+def record(**properties: Schema) -> Schema:
+    """An object that has all of `properties` and nothing else."""
+    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
+
+
+def optional(schema: Schema) -> Schema:
+    """`schema` or null."""
+    return schema | {"type": [schema["type"], "null"]}
+
+
+def listed(schema: Schema) -> Schema:
+    """A list of `schema`."""
+    return {"type": "array", "items": schema}
+
+
+def ref(name: str) -> Schema:
+    """A reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+UNKNOWN_MONEY = optional(MONEY) | {"description": "USD, exact; null where it is unknown, which is not zero"}
+ITEM_ID: Schema = {"type": ["string", "integer", "null"], "maxLength": 200}
+USAGE = record(input_tokens=WHOLE, cached_input_tokens=WHOLE, output_tokens=WHOLE, cost_usd=UNKNOWN_MONEY)
+CALL: Mapping[str, Schema] = {
+    "call_id": TEXT,
+    "created_at": MOMENT,
+    "consumer": TEXT,
+    "task": TEXT,
+    "prompt_version": WHOLE,
+    "model": TEXT,
+    "deployment": optional(TEXT),
+    "status": TEXT | {"enum": ["ok", "failed", "cancelled"]},
+    "error": optional(TEXT) | {"description": "code of the failure"},
+    "cached": FLAG,
+    "latency_ms": MILLISECONDS,
+    "attempt_count": WHOLE,
+    "dropped_evidence": WHOLE | {"description": "quotes that were no verbatim span of the input"},
+    "usage": record(
+        input_tokens=WHOLE,
+        cached_input_tokens=WHOLE,
+        cache_write_tokens=WHOLE,
+        output_tokens=WHOLE,
+        reasoning_tokens=WHOLE,
+        estimated=FLAG,
+        cost_usd=UNKNOWN_MONEY,
+    ),
+    "saved_usd": optional(MONEY),
+}
+ATTEMPT = record(
+    number=WHOLE,
+    deployment=TEXT,
+    model=TEXT,
+    purpose=TEXT,
+    status=TEXT,
+    error=optional(TEXT),
+    http_status=optional(WHOLE),
+    finish_reason=optional(TEXT),
+    started_at=MOMENT,
+    latency_ms=MILLISECONDS,
+    usage=record(
+        uncached_input_tokens=optional(WHOLE),
+        cache_read_tokens=optional(WHOLE),
+        cache_write_tokens=optional(WHOLE),
+        output_tokens=optional(WHOLE),
+        reasoning_tokens=optional(WHOLE),
+        estimated=FLAG,
+        cost_usd=UNKNOWN_MONEY,
+    ),
+)
+FIGURES: Mapping[str, Schema] = {
+    "calls": WHOLE,
+    "cached_calls": WHOLE,
+    "failed_calls": WHOLE,
+    "input_tokens": WHOLE,
+    "cached_input_tokens": WHOLE,
+    "output_tokens": WHOLE,
+    "cost_usd": UNKNOWN_MONEY,
+    "saved_usd": optional(MONEY),
+    "unknown_cost_calls": WHOLE | {"description": "calls that cost_usd leaves out"},
+}
+DAY: Schema = {"type": "string", "format": "date"}
+GROUP: Mapping[str, Schema] = {"consumer": TEXT, "task": TEXT, "model": TEXT, "day": DAY}
+PROMPT_VERSION = record(
+    version=WHOLE,
+    description=TEXT,
+    model=TEXT,
+    temperature={"type": ["number", "null"]},
+    max_tokens=WHOLE,
+    batch=WHOLE,
+    digest=TEXT | {"description": "SHA-256 of the file"},
+    input_schema={"type": "object"},
+    output_schema={"type": "object"},
+)
+PROBLEM: Schema = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": TEXT | {"pattern": f"^{URN}[a-z-]+$", "description": "ends with the error's code"},
+        "title": TEXT,
+        "status": WHOLE,
+        "detail": TEXT,
+        "call_id": TEXT,
+        "errors": listed(record(loc=listed({"type": ["string", "integer"]}), msg=TEXT)),
+    },
+    "additionalProperties": False,
+}
+
+
+def page_of(schema: Schema, **more: Schema) -> Schema:
+    """A page of a list."""
+    return record(data=listed(schema), next_cursor=optional(TEXT), **more)
+
+
+COMPONENTS: Mapping[str, Schema] = {
+    "Problem": PROBLEM,
+    "Usage": USAGE,
+    "Failure": record(id=ITEM_ID, error=ref("Problem")),
+    "Call": record(**CALL),
+    "CallDetail": record(**CALL, attempts=listed(ref("Attempt"))),
+    "CallPage": page_of(ref("Call")),
+    "Attempt": ATTEMPT,
+    "UsageRow": record(**FIGURES) | {"properties": {**GROUP, **FIGURES}},
+    "UsagePage": page_of(ref("UsageRow")),
+    "PromptVersion": PROMPT_VERSION,
+    "Prompt": record(name=TEXT, description=TEXT, version=WHOLE, versions=listed(ref("PromptVersion"))),
+    "PromptPage": page_of(ref("Prompt"), broken=listed(TEXT)),
+    "Live": record(status=TEXT),
+    "Ready": record(status=TEXT, checks={"type": "object", "additionalProperties": TEXT}, warnings=listed(TEXT)),
+}
+
+CALL_ID_HEADER: Schema = {
+    "x-call-id": {"description": "the call's id, or the request's", "schema": TEXT, "required": True}
+}
+RETRY_HEADER: Schema = {"retry-after": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
+TASK_HEADERS: Schema = {
+    **CALL_ID_HEADER,
+    "x-cache": {"description": "whether stored answers were used", "schema": TEXT | {"enum": ["hit", "miss"]}},
+    "x-cost-usd": {"description": "USD, exact, or `unknown`", "schema": TEXT},
+}
+WHEN: Mapping[int, str] = {
+    400: "The body is not JSON.",
+    404: "There is no such task or record.",
+    405: "The path has other methods; see the `allow` header.",
+    413: "The body or the batch is over its limit.",
+    415: "The body does not call itself JSON.",
+    422: "The request cannot be used; `errors` names the places.",
+    500: "A fault of the gateway.",
+    502: "Every provider failed, or none gave a valid answer.",
+    503: "Shutting down, or a needed part is missing.",
+    504: "The call's deadline passed.",
+}
+EVERYWHERE = (405, 500, 503)
+
+
+def problems(*statuses: int) -> dict[int | str, Schema]:
+    """The problem responses of a path: these, and those that every path has."""
+    found: dict[int | str, Schema] = {}
+    for status in sorted({*statuses, *EVERYWHERE}):
+        headers = CALL_ID_HEADER | (RETRY_HEADER if status in {502, 503} else {})
+        if status == 405:  # noqa: PLR2004 - the one status that names methods
+            headers = headers | {"allow": {"description": "methods that there are", "schema": TEXT}}
+        content = {MEDIA_TYPE: {"schema": ref("Problem")}}
+        found[status] = {"description": WHEN[status], "headers": headers, "content": content}
+    return found
+
+
+def answers(component: str, *statuses: int) -> dict[int | str, Schema]:
+    """The responses of a page that answers with `component`, or with one of these statuses."""
+    found = {"description": "The answer.", "headers": CALL_ID_HEADER, "content": json_of(ref(component))}
+    return {200: found, **problems(*statuses)}
+
+
+def usage_answers() -> dict[int | str, Schema]:
+    """The responses of the usage report, which also comes as a table."""
+    found = answers("UsagePage", 422)
+    found[200]["content"] = {**found[200]["content"], "text/csv": {"schema": TEXT}}
+    return found
+
+
+def json_of(schema: Schema) -> Schema:
+    """A JSON body of that schema."""
+    return {"application/json": {"schema": schema}}

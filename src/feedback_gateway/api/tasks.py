@@ -1,0 +1,114 @@
+"""`POST /v1/{task}`: which tasks there are is asked at each request, so that a new prompt file answers at once.
+
+Plain Starlette, as the hottest route of all: no model of the whole body is built.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from feedback_gateway.api.bodies import parse_json, require_json
+from feedback_gateway.api.deps import consumer_of, refuse_query, services_of
+from feedback_gateway.api.envelopes import Envelope, read_envelope
+from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, problem_response
+from feedback_gateway.api.rendering import answer_json, many_json
+from feedback_gateway.errors import GatewayError, MethodNotAllowed
+from feedback_gateway.services import Services
+from feedback_gateway.tasks.models import Answer
+
+
+class ClientWentAwayError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class TaskEndpoint:
+    """Runs the task that the path names, or always the one given as `name`."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = Request(scope, receive, send)
+        name = self._name or request.path_params["task"]
+        response = await respond(request, name)
+        await response(scope, receive, send)
+
+
+async def respond(request: Request, name: str) -> Response:
+    """Run the task `name` on the request's body. Raises UnknownTask and whatever else is ours."""
+    services = services_of(request)
+    versions = services.registry.versions(name)
+    if request.method != "POST":
+        error = MethodNotAllowed(f"a task is asked by POST, not {request.method[:20]}")
+        return problem_response(error, call_id=request.state.call_id, headers={"allow": "POST"})
+    refuse_query(request)
+    require_json(request.headers)
+    envelope = read_envelope(
+        parse_json(await request.body()),
+        models={deployment.alias for deployment in services.deployments},
+        versions=versions,
+        most_items=services.settings.limits.items,
+    )
+    try:
+        async with cancelled_with(request):
+            return await run(request, services, name=name, envelope=envelope)
+    except ClientWentAwayError:
+        return Response(status_code=CLIENT_WENT_AWAY)
+
+
+async def run(request: Request, services: Services, *, name: str, envelope: Envelope) -> Response:
+    """Ask the task service and render what it says."""
+    consumer = consumer_of(request)
+    if envelope.many:
+        results = await services.tasks.run_many(name, envelope.items, consumer=consumer, options=envelope.options)
+        answers = [result for result in results if isinstance(result, Answer)]
+        body = many_json(results)
+        hit = len(answers) == len(results) and all(answer.cached for answer in answers)
+    else:
+        try:
+            answer = await services.tasks.run(name, envelope.items[0], consumer=consumer, options=envelope.options)
+        except GatewayError as error:
+            request.state.call_id = error.call_id or request.state.call_id
+            raise
+        request.state.call_id = answer.call_id
+        body, hit = answer_json(answer), answer.cached
+    cost = body["usage"]["cost_usd"]
+    headers = {"x-cache": "hit" if hit else "miss", "x-cost-usd": "unknown" if cost is None else cost}
+    return Response(to_json(body), headers=headers, media_type="application/json")
+
+
+def to_json(value: Any) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+@asynccontextmanager
+async def cancelled_with(request: Request) -> AsyncIterator[None]:
+    """Cancel the block when the client closes its connection. Raises ClientWentAwayError then."""
+    block = asyncio.current_task()
+    assert block is not None  # noqa: S101 - every coroutine here runs in a task
+    gone = asyncio.Event()
+
+    async def watch() -> None:
+        message: Message = {"type": ""}
+        while message["type"] != "http.disconnect":
+            message = await request.receive()
+        gone.set()
+        block.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if gone.is_set() and not block.uncancel():
+            raise ClientWentAwayError from None
+        raise
+    finally:
+        watcher.cancel()

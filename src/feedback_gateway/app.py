@@ -1,0 +1,71 @@
+"""Builds the HTTP application: middleware, routes, error handlers, lifespan. What a route does is not known here."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from feedback_gateway import __version__
+from feedback_gateway.api.error_handlers import Faults, add_error_handlers
+from feedback_gateway.api.middleware import BodyLimit, Drain, Draining, Stamp
+from feedback_gateway.api.routes import add_routes
+from feedback_gateway.clock import SystemClock
+from feedback_gateway.services import Services, open_services
+from feedback_gateway.settings import Settings
+
+REFRESH_S = 1.0
+GRACE_S = 30.0
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
+    """The application. It opens its services at start-up, unless they are given, and closes only what it opened.
+
+    `app.state.drain.close()` makes it refuse new requests; stopping waits up to GRACE_S for those in flight.
+    """
+    drain = Drain()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            opened = services
+            if opened is None:
+                opened = await stack.enter_async_context(open_services(settings))
+            app.state.services = opened
+            refreshing = asyncio.create_task(refresh_prompts(opened), name="prompt-refresh")
+            try:
+                yield
+            finally:
+                drain.close()
+                await drain.idle(within=GRACE_S)
+                refreshing.cancel()
+                await asyncio.wait({refreshing})
+
+    app = FastAPI(
+        title="Feedback Gateway",
+        version=__version__,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    app.state.drain = drain
+    add_error_handlers(app)
+    add_routes(app)
+    app.add_middleware(BodyLimit, most_bytes=settings.limits.body_bytes)
+    app.add_middleware(Draining, drain=drain)
+    app.add_middleware(Faults)
+    app.add_middleware(Stamp, clock=services.clock if services else SystemClock())
+    return app
+
+
+async def refresh_prompts(services: Services) -> None:
+    """Look for changed prompt files every second, for ever; a file that cannot be used is the library's to tell."""
+    while True:
+        await services.clock.sleep(REFRESH_S)
+        if await asyncio.to_thread(services.library.refresh):
+            for broken in services.registry.broken.values():
+                log.warning("the last good version goes on serving: %s", broken)
