@@ -1,0 +1,1 @@
+"""The embedded student: labels, summaries and hints from small local models; no network, no language model."""

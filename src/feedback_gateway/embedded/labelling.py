@@ -1,0 +1,98 @@
+"""Choosing one of a team's labels for a text: learned from examples where there are any, else by description."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from feedback_gateway.embedded.embedders import Embedder, unit_rows
+from feedback_gateway.embedded.fewshot import Example, FewShotHead
+from feedback_gateway.embedded.reading import Reading
+from feedback_gateway.embedded.softmax import softmax
+from feedback_gateway.embedded.taxonomy import LabelSet
+from feedback_gateway.embedded.text import clean
+
+DESCRIPTION_SHARPNESS = 14.0
+"""Turns cosines of sentence vectors, mostly 0 to 0.6, into shares; a ranking, not a calibrated probability."""
+KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Labels by falling probability; `learned` says whether the first one was learned from examples."""
+
+    ranking: tuple[tuple[str, float], ...]
+    learned: bool
+    head: FewShotHead | None
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.ranking[0][0]
+
+    @property
+    def probability(self) -> float:
+        """Its probability: calibrated when `learned`, else a share of the similarity."""
+        return self.ranking[0][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """What was prepared for one label set."""
+
+    labels: LabelSet
+    head: FewShotHead | None
+    vectors: npt.NDArray[Any]
+    """Of name and description, in equal parts, shape (labels, dimensions)."""
+
+    @classmethod
+    def prepare(cls, labels: LabelSet, embedder: Embedder) -> "Chooser":
+        """Learn from the examples; a label without any takes part through its description."""
+        described = [text or name for name, text in zip(labels.names, labels.descriptions, strict=True)]
+        vectors = unit_rows(embedder.embed([clean(name) for name in labels.names]) + embedder.embed(described))
+        if not labels.examples:
+            return cls(labels, None, vectors)
+        shown = {example.label for example in labels.examples}
+        stand_ins = [
+            Example(f"{name}. {text}", name)
+            for name, text in zip(labels.names, labels.descriptions, strict=True)
+            if name not in shown
+        ]
+        return cls(labels, FewShotHead.learn([*labels.examples, *stand_ins], embedder), vectors)
+
+    def choose(self, reading: Reading) -> Choice:
+        """Rank all labels for one text."""
+        if self.head is not None:
+            names, shares = self.head.labels, self.head.predict(reading.cleaned, reading.vector)
+        else:
+            names, shares = self.labels.names, softmax(DESCRIPTION_SHARPNESS * (self.vectors @ reading.vector))
+        order = np.argsort(-shares, kind="stable")
+        ranking = tuple((names[place], float(shares[place])) for place in order)
+        learned = self.head is not None and any(example.label == ranking[0][0] for example in self.labels.examples)
+        return Choice(ranking, learned, self.head)
+
+
+@dataclass(frozen=True, slots=True)
+class ChooserCache:
+    """The choosers of the label sets used last; a set is prepared once, however many threads ask."""
+
+    embedder: Embedder
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    kept: OrderedDict[str, Chooser] = field(default_factory=OrderedDict)
+
+    def get(self, labels: LabelSet) -> Chooser:
+        """The chooser of `labels`, learned now if it is not kept."""
+        key = labels.fingerprint
+        with self.lock:
+            chooser = self.kept.get(key)
+            if chooser is None:
+                chooser = Chooser.prepare(labels, self.embedder)
+                self.kept[key] = chooser
+                while len(self.kept) > KEPT:
+                    self.kept.popitem(last=False)
+            else:
+                self.kept.move_to_end(key)
+            return chooser

@@ -1,0 +1,71 @@
+"""The bundled heads: rebuilt byte for byte from the bundled data, stored as plain arrays."""
+
+import gzip
+import io
+import json
+import pickle
+import re
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from feedback_gateway.embedded.embedders import load_embedder, use_path
+from feedback_gateway.embedded.heads import LABELS, SentimentHead, head_file
+from feedback_gateway.embedded.train import SOURCE_WEIGHTS, main, prepare, read_rows, train
+
+PACKAGE = files("feedback_gateway.embedded")
+INSTALLED = ["wordllama", "use"] if use_path().is_file() else ["wordllama"]
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_the_heads_are_rebuilt_byte_for_byte(name: str) -> None:
+    """Who trains again from the bundled rows gets the shipped file."""
+    head = train(prepare(load_embedder(name), read_rows()))
+    assert head.to_bytes() == PACKAGE.joinpath("models", head_file(name)).read_bytes()
+
+
+def test_a_stored_head_is_read_back_whole() -> None:
+    """Writing and reading lose nothing."""
+    head = SentimentHead.load("wordllama")
+    again = SentimentHead.from_bytes(head.to_bytes())
+    assert np.array_equal(head.full, again.full)
+    assert np.array_equal(head.plain, again.plain)
+
+
+def test_a_pickle_is_no_head() -> None:
+    """A file that would run code when read is refused."""
+    buffer = io.BytesIO()
+    np.savez(buffer, full=np.array([{"a": 1}], dtype=object), plain=np.zeros(1), temperatures=np.zeros(2))
+    with pytest.raises(ValueError, match="pickle"):
+        SentimentHead.from_bytes(buffer.getvalue())
+    with pytest.raises(ValueError, match="pickle"):
+        SentimentHead.from_bytes(pickle.dumps({"full": 1}))
+
+
+def test_every_bundled_row_has_a_known_label_and_source() -> None:
+    """A source without a weight, or a label without a place, would stop the training."""
+    for text, label, source in read_rows():
+        assert text.strip()
+        assert label in range(len(LABELS))
+        assert source in SOURCE_WEIGHTS
+
+
+def test_no_bundled_row_names_anybody() -> None:
+    """Handles and mail addresses are not in the data."""
+    packed = PACKAGE.joinpath("data", "sentiment.jsonl.gz").read_bytes()
+    for line in gzip.decompress(packed).decode("utf-8").splitlines():
+        assert not re.search(r"(?<![\w.])@\w|\w@\w+\.\w", json.loads(line)["text"])
+
+
+def test_every_source_is_named_with_its_licence() -> None:
+    """The data's README lists what the data holds."""
+    readme = PACKAGE.joinpath("data", "README.md").read_text(encoding="utf-8")
+    for source in SOURCE_WEIGHTS:
+        assert f"`{source}`" in readme
+
+
+def test_training_an_unknown_embedder_is_refused() -> None:
+    """The command names what there is."""
+    with pytest.raises(ValueError, match="use, wordllama"):
+        main(["nonsense"])
