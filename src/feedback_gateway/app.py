@@ -35,14 +35,18 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
             if opened is None:
                 opened = await stack.enter_async_context(open_services(settings))
             app.state.services = opened
-            refreshing = asyncio.create_task(refresh_prompts(opened), name="prompt-refresh")
+            background = {
+                asyncio.create_task(opened.warm_up(), name="warm-up"),
+                asyncio.create_task(refresh_prompts(opened), name="prompt-refresh"),
+            }
             try:
                 yield
             finally:
                 drain.close()
                 await drain.idle(within=GRACE_S)
-                refreshing.cancel()
-                await asyncio.wait({refreshing})
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
 
     app = FastAPI(
         title="Feedback Gateway",

@@ -2,11 +2,10 @@
 
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -65,6 +64,8 @@ class Services:
     calls: CallRepository
     reports: UsageReport
     tasks: TaskService
+    warm_up: Callable[[], Coroutine[Any, Any, None]]
+    """Loads what the first request would otherwise wait for; it needs to be awaited by nobody."""
 
 
 @asynccontextmanager
@@ -91,7 +92,7 @@ async def open_services(
         deadline_s = settings.retry.deadline.total_seconds()
         recorder = Recorder(clock, writer, attempts=settings.retry.attempts, deadline_s=deadline_s)
         stack.push_async_callback(recorder.drain, DRAIN_S)
-        provider = provider or Providers(stack, clock=clock).client
+        providers = Providers(stack, clock=clock)
         yield Services(
             settings=settings,
             clock=clock,
@@ -105,7 +106,7 @@ async def open_services(
             reports=UsageReport(engine),
             tasks=TaskService(
                 registry=registry,
-                client=client_of(settings, deployments, provider, clock=clock),
+                client=client_of(settings, deployments, provider or providers.client, clock=clock),
                 recorder=recorder,
                 taxonomy=taxonomy,
                 preferences=preferences_of(settings, registry),
@@ -114,6 +115,7 @@ async def open_services(
                 clock=clock,
                 new_fence=lambda: secrets.token_hex(8),
             ),
+            warm_up=providers.warm_up,
         )
 
 
@@ -139,15 +141,19 @@ class Providers:
         self._stack = stack
         self._clock = clock
 
-    @cached_property
-    def _embedded(self) -> EmbeddedClient:
-        client = EmbeddedClient()
-        self._stack.push_async_callback(client.aclose)
-        return client
+        self._embedded: EmbeddedClient | None = None
+
+    async def warm_up(self) -> None:
+        """Load the embedded student, where a deployment uses it."""
+        if self._embedded is not None:
+            await self._embedded.warm_up()
 
     def client(self, deployment: Deployment) -> CompletionClient:
         """The embedded student, one for all its deployments, or the provider's own client."""
         if deployment.model == EMBEDDED_MODEL:
+            if self._embedded is None:
+                self._embedded = EmbeddedClient()
+                self._stack.push_async_callback(self._embedded.aclose)
             return self._embedded
         client = LiteLLMClient(deployment, clock=self._clock)
         self._stack.push_async_callback(client.aclose)

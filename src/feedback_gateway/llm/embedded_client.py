@@ -3,7 +3,6 @@
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feedback_gateway.calls.models import Call
@@ -28,23 +27,19 @@ class EmbeddedClient:
     def __init__(self, *, threads: int = 2) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="student")
         self._loading = asyncio.Lock()
+        self._student: Student | None = None
 
-    @cached_property
-    def _student(self) -> "Student":
-        from feedback_gateway.embedded.student import Student  # noqa: PLC0415 see the class
-
-        return Student.load()
-
-    async def warm_up(self) -> None:
+    async def warm_up(self) -> "Student":
         """Load the student now rather than with the first request."""
         async with self._loading:
-            await asyncio.get_running_loop().run_in_executor(self._executor, lambda: self._student)
+            if self._student is None:
+                self._student = await asyncio.get_running_loop().run_in_executor(self._executor, load_student)
+            return self._student
 
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 the protocol's
         """Answer the request's first item. Raises TaskUnsupported for tasks that need a language model."""
-        if "_student" not in self.__dict__:
-            await self.warm_up()
-        answer = await asyncio.get_running_loop().run_in_executor(self._executor, self._answer, request)
+        student = self._student or await self.warm_up()
+        answer = await asyncio.get_running_loop().run_in_executor(self._executor, ask, student, request)
         return Completion(
             content=json.dumps(answer.value, ensure_ascii=False),
             finish_reason="stop",
@@ -59,12 +54,21 @@ class EmbeddedClient:
         """Let the threads go; what runs in them is finished first."""
         self._executor.shutdown(wait=True)
 
-    def _answer(self, request: CompletionRequest) -> "StudentAnswer":
-        from feedback_gateway.embedded.student import UnsupportedTask  # noqa: PLC0415 see the class
 
-        try:
-            return self._student.answer(request.task, request.items[0], request.taxonomy)
-        except UnsupportedTask:
-            raise TaskUnsupported(UNSUPPORTED.format(task=request.task)) from None
-        except ValueError as error:
-            raise ProviderRejected(str(error)) from None
+def load_student() -> "Student":
+    """The student, with the libraries it computes with."""
+    from feedback_gateway.embedded.student import Student  # noqa: PLC0415 a process without it stays small
+
+    return Student.load()
+
+
+def ask(student: "Student", request: CompletionRequest) -> "StudentAnswer":
+    """What the student says of the request's first item. Raises TaskUnsupported or ProviderRejected."""
+    from feedback_gateway.embedded.student import UnsupportedTask  # noqa: PLC0415 likewise
+
+    try:
+        return student.answer(request.task, request.items[0], request.taxonomy)
+    except UnsupportedTask:
+        raise TaskUnsupported(UNSUPPORTED.format(task=request.task)) from None
+    except ValueError as error:
+        raise ProviderRejected(str(error)) from None

@@ -6,8 +6,8 @@ from dataclasses import replace
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import ProviderError, ProviderTimeout
-from feedback_gateway.llm import prices
 from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Deployment, Usage
+from feedback_gateway.llm.prices import cost
 
 
 class MeteringClient:
@@ -69,7 +69,7 @@ class MeteringClient:
     def _bill(self, attempt: Attempt, usage: Usage) -> None:
         attempt.usage = usage
         if self._deployment.rates is not None:
-            attempt.cost_usd = prices.cost(usage, self._deployment.rates)
+            attempt.cost_usd = cost(usage, self._deployment.rates)
 
 
 def retrieve(task: asyncio.Task[Completion]) -> None:
