@@ -212,7 +212,9 @@ class TaskService:
             *task.check_item(item.inputs),
         ]
         if problems:
-            raise InvalidRequest(f"the item does not fit the task {task.name!r}", problems=problems)
+            place = ".".join(str(part) for part in problems[0].loc) or "the item"
+            detail = f"the item does not fit the task {task.name!r}: {place}: {problems[0].msg}"
+            raise InvalidRequest(detail, problems=problems)
         inputs = as_texts(item) if "texts" in task.prompt.input_schema.get("properties", {}) else item.inputs
         return inputs if taxonomy is None else {**inputs, "taxonomy": taxonomy.as_json()}
 

@@ -1,0 +1,83 @@
+"""The command line: names the commands and turns every failure into one line and an exit code.
+
+0 done, 1 the work failed, 2 wrong usage or configuration. Nothing heavy is imported before a command runs.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from feedback_gateway import __version__
+from feedback_gateway.cli import classify, demo, doctor, prompts, serve, usage
+from feedback_gateway.cli.terminal import complain
+from feedback_gateway.errors import ConfigurationError, GatewayError, InvalidRequest, UnknownTask
+
+WRONG_USAGE = (ConfigurationError, UnknownTask, InvalidRequest)
+
+
+class CommandLine(TyperGroup):
+    """All commands; a failure that reaches it is told in one line on standard error."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 - the signature of what it overrides
+        windows_expand_args: bool = True,  # noqa: FBT001, FBT002
+        **extra: Any,
+    ) -> Any:
+        """Run one command and exit with its code; `standalone_mode` False returns the code in place of exiting."""
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra) or 0
+        except typer.TyperException as error:
+            code = complain(error.format_message(), code=error.exit_code)
+        except WRONG_USAGE as error:
+            code = complain(": ".join([error.detail, *(place.msg for place in error.problems[:1])]), code=2)
+        except GatewayError as error:
+            code = complain(error.detail, code=1)
+        except typer.Abort:
+            code = complain("stopped", code=130)
+        except OSError as error:
+            code = complain(str(error), code=1)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+app = typer.Typer(
+    name="feedback-gateway",
+    cls=CommandLine,
+    help="Turns the words that users write into checked, structured answers, through any LLM, at a known cost.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(wanted: bool) -> None:  # noqa: FBT001 - an option's callback
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"feedback-gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Take the options that stand before any command."""
+
+
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("classify")(classify.classify)
+app.add_typer(prompts.app, name="prompts")
+app.command("usage")(usage.usage)
+app.command("doctor")(doctor.doctor)

@@ -1,0 +1,82 @@
+"""`classify`: any task over a file or standard input, row by row; a failed row is written in its place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from feedback_gateway.cli.options import ConfigOption
+from feedback_gateway.cli.rows_in import InputFormat
+from feedback_gateway.cli.rows_out import OutputFormat
+
+FileArgument = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="JSON Lines or CSV; standard input without it.")
+]
+FormatOption = Annotated[
+    OutputFormat, typer.Option("--format", help="jsonl, csv (safe to open in a spreadsheet) or table.")
+]
+InputFormatOption = Annotated[InputFormat | None, typer.Option(help="jsonl or csv, where the file does not show it.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifyOptions:
+    """What the command line asked for."""
+
+    file: Path | None
+    task: str
+    output_format: OutputFormat
+    output: Path | None
+    resume: bool
+    force: bool
+    text_column: str
+    input_format: InputFormat | None
+    encoding: str | None
+    model: str | None
+    prompt_version: int | None
+    concurrency: int | None
+
+
+def classify(
+    *,
+    file: FileArgument = None,
+    task: Annotated[str, typer.Option(help="The task to run over each row.")] = "classify",
+    output_format: FormatOption = "jsonl",
+    output: Annotated[Path | None, typer.Option(help="Write here in place of standard output.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what --output already holds.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what --output already holds.")] = False,
+    text_column: Annotated[str, typer.Option(help="The column that holds the text.")] = "text",
+    input_format: InputFormatOption = None,
+    encoding: Annotated[str | None, typer.Option(help="The file's encoding, where it is not recognised.")] = None,
+    model: Annotated[str | None, typer.Option(help="An alias of model_list.")] = None,
+    prompt_version: Annotated[int | None, typer.Option(min=1, help="A version of the prompt.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, max=1000, help="Rows worked on at the same time.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run a task over every row of a file.
+
+    An output row is the input row, its id and other columns as they were, and the answer of the task call beside
+    them; a column that the answer itself has is renamed (`model` to `input_model`). A failed row has `error` and
+    `line` in place of `result`. Exits with 1 if any row failed.
+    """
+    from feedback_gateway.cli.classify_rows import classify_file
+    from feedback_gateway.settings import load_settings
+
+    chosen = ClassifyOptions(
+        file=file,
+        task=task,
+        output_format=output_format,
+        output=output,
+        resume=resume,
+        force=force,
+        text_column=text_column,
+        input_format=input_format,
+        encoding=encoding,
+        model=model,
+        prompt_version=prompt_version,
+        concurrency=concurrency,
+    )
+    tally = classify_file(chosen, load_settings(config))
+    typer.echo(tally.summary(), err=True)
+    if tally.failed:
+        raise typer.Exit(1)

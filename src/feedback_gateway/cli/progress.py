@@ -1,0 +1,104 @@
+"""Counts rows, failures and cost of a run, and shows them while it lasts where a person is looking."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from feedback_gateway.calls.models import Receipt
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rows answered or failed, what is known of their cost in USD, and how many rows have no known cost."""
+
+    rows: int = 0
+    failed: int = 0
+    cost_usd: Decimal = Decimal(0)
+    unpriced: int = 0
+
+    def add(self, receipt: Receipt | None, *, failed: bool) -> None:
+        """Count one row."""
+        self.rows += 1
+        self.failed += failed
+        if receipt is None:
+            return
+        if receipt.cost_usd is None:
+            self.unpriced += 1
+        else:
+            self.cost_usd += receipt.cost_usd
+
+    def cost(self) -> str:
+        """The cost for a person to read, exact; says so where it is not all."""
+        from feedback_gateway.llm.prices import format_usd
+
+        known = f"{format_usd(self.cost_usd)} USD"
+        return f"{known} and {self.unpriced} rows of unknown price" if self.unpriced else known
+
+    def summary(self) -> str:
+        """The line after a run."""
+        return f"{self.rows} rows, {self.failed} failed, cost {self.cost()}"
+
+
+class Display(Protocol):
+    """Somewhere to show how far a run is."""
+
+    def show(self, tally: Tally, *, position: int) -> None:
+        """Bring the display up to date; `position` is in bytes of the input."""
+        ...
+
+
+class NoDisplay:
+    """Nobody is looking."""
+
+    def show(self, tally: Tally, *, position: int) -> None:
+        """Show nothing."""
+
+
+@contextmanager
+def display(size: int | None) -> Iterator[Display]:
+    """A progress bar on standard error where that is a terminal; `size` is the input's bytes, None if unknown."""
+    if not sys.stderr.isatty():
+        yield NoDisplay()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    end = TaskProgressColumn() if size else SpinnerColumn()
+    bar = Progress(
+        BarColumn(20),
+        end,
+        TextColumn("{task.fields[rows]} rows  {task.fields[rate]:.0f}/s  {task.fields[cost]}", markup=False),
+        TextColumn("{task.fields[failed]} failed", markup=False),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        yield Bar(bar, size)
+
+
+class Bar:
+    """A progress bar of Rich."""
+
+    def __init__(self, bar: "object", size: int | None) -> None:
+        from rich.progress import Progress
+
+        if not isinstance(bar, Progress):
+            raise TypeError("a rich.progress.Progress")
+        self._bar = bar
+        self._task = bar.add_task("rows", total=size, rows=0, rate=0.0, cost="0 USD", failed=0)
+
+    def show(self, tally: Tally, *, position: int) -> None:
+        """Move the bar and its figures."""
+        elapsed = self._bar.tasks[0].elapsed or 1e-9
+        self._bar.update(
+            self._task,
+            completed=position,
+            rows=tally.rows,
+            rate=tally.rows / elapsed,
+            cost=tally.cost(),
+            failed=tally.failed,
+        )

@@ -1,0 +1,47 @@
+"""`serve`: the HTTP gateway, in one process or several."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from feedback_gateway.cli.options import ConfigOption
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the port.")] = 1,
+    config: ConfigOption = None,
+) -> None:
+    """Run the gateway; prints its URL as soon as it answers there."""
+    from feedback_gateway.cli.server import run_server
+    from feedback_gateway.settings import load_settings
+
+    require_loopback(host)
+    settings = load_settings(config)
+    code = run_server(settings, config=absolute(config), host=host, port=port, workers=workers)
+    if code:
+        raise typer.Exit(code)
+
+
+def absolute(config: Path | None) -> Path | None:
+    """The configuration's path wherever a worker starts."""
+    return None if config is None else config.absolute()
+
+
+def require_loopback(host: str) -> None:
+    """Raise ConfigurationError for an address that others can reach: without keys, everyone there would be admin."""
+    from ipaddress import ip_address
+
+    from feedback_gateway.errors import ConfigurationError
+
+    try:
+        loopback = host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigurationError(
+            f"--host {host}: there is no admin key, so the gateway listens on loopback addresses only; use 127.0.0.1"
+        )

@@ -1,0 +1,143 @@
+"""Runs uvicorn: binds the port, announces the URL once it answers, and finishes what is in flight before it ends."""
+
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+import typer
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from feedback_gateway.app import create_app
+from feedback_gateway.cli.terminal import complain
+from feedback_gateway.errors import ConfigurationError
+from feedback_gateway.settings import Settings, load_settings
+
+BACKLOG = 2048
+DRAIN_S = 20
+KEEP_ALIVE_S = 75
+READY_S = 60.0
+
+Application = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerApp:
+    """Builds the application in a worker process, which gets the path of the configuration and reads it itself."""
+
+    config: Path | None
+
+    def __call__(self) -> Application:
+        """The application of one worker."""
+        return create_app(load_settings(self.config))
+
+
+def run_server(settings: Settings, *, config: Path | None, host: str, port: int, workers: int) -> int:
+    """Serve until a signal asks for the end; returns the exit code, 0 for an end that was asked for.
+
+    Raises ConfigurationError where the port cannot be had.
+    """
+    listener = bind(host, port)
+    url = url_of(listener)
+    if workers > 1:
+        supervisor = Supervisor(uvicorn_config(WorkerApp(config), workers=workers), [listener], url)
+        supervisor.run()
+        return supervisor.exit_code
+    # uvicorn finishes what is in flight on these signals and raises them again: by then there is nothing left to end
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    server = AnnouncingServer(uvicorn_config(create_app(settings), workers=1), url)
+    with suppress(SystemExit):  # uvicorn's way to say that start-up failed, which its log line explained
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def uvicorn_config(app: Application, *, workers: int) -> uvicorn.Config:
+    """How uvicorn runs the application: its fast parts, errors only, and a bounded time to finish."""
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, WorkerApp),
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet, so that nobody is answered before the gateway is ready."""
+    address = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    family = socket.AF_INET6 if isinstance(ip_address(address), IPv6Address) else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"--port {port}: {error.strerror}; choose another, or 0 for any") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The URL of a bound socket."""
+    address, port = listener.getsockname()[:2]
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def announce(url: str) -> None:
+    """The one line that says the gateway answers."""
+    typer.echo(f"Feedback Gateway is ready at {url}")
+
+
+class AnnouncingServer(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then announce."""
+        await super().startup(sockets)
+        if self.started:
+            announce(self._url)
+
+
+class Supervisor(Multiprocess):
+    """Several workers on one socket; announced once all of them answer."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], url: str) -> None:
+        super().__init__(config, sockets)
+        self._url = url
+        self.exit_code = 0
+
+    def init_processes(self) -> None:
+        """Start the workers and wait until they answer."""
+        super().init_processes()
+        if all(process.wait_until_ready(READY_S, self.should_exit) for process in self.processes):
+            announce(self._url)
+        elif not self.signal_queue:
+            self.exit_code = complain("a worker could not start; try --workers 1 to see why", code=1)
+            self.should_exit.set()
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that died; give up where a new one cannot start."""
+        super().keep_subprocess_alive()
+        if any(process.exitcode == STARTUP_FAILURE for process in self.processes):
+            self.exit_code = 1

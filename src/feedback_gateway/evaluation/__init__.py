@@ -1,0 +1,1 @@
+"""Measures tasks on labelled rows: metrics, labelled sets and the run itself."""

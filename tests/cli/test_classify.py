@@ -1,0 +1,219 @@
+"""`classify` as its users run it: every row answered in its place, whatever is wrong with others."""
+
+import csv
+import io
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def parsed(text: str) -> list[dict[str, Any]]:
+    """The rows of JSON Lines."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def lasting(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without what differs from call to call."""
+    return [{name: row[name] for name in row if name not in {"call_id", "latency_ms"}} for row in rows]
+
+
+def wait_for_rows(path: Path, count: int) -> None:
+    """Until an output has so many lines, for at most a minute."""
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline, "the output does not grow"
+        time.sleep(0.005)
+
+
+def test_rows_are_answered_in_order_and_bad_ones_in_their_place(run: Run) -> None:
+    """Ids, other columns and duplicates are kept; exit 1 because some rows failed."""
+    lines = [
+        '{"id": 1, "text": "It crashes", "author": "ann"}',
+        "broken",
+        '{"id": "x", "text": " "}',
+        '{"id": 1, "text": "I love it"}',
+        '{"text": "half \\ud83d"}',
+        '{"id": "no text"}',
+    ]
+
+    done = run("classify", "--task", "severity", given="\n".join(lines))
+
+    rows = parsed(done.stdout)
+    assert done.returncode == 1
+    assert [row["id"] for row in rows] == [1, None, "x", 1, None, "no text"]
+    assert ["error" in row for row in rows] == [False, True, True, False, True, True]
+    assert [row.get("line") for row in rows] == [None, 2, 3, None, 5, 6]
+    assert rows[0]["author"] == "ann"
+    assert rows[0]["usage"]["cost_usd"] == "0"
+    assert done.stderr == "6 rows, 4 failed, cost 0 USD\n"
+
+
+def test_a_csv_file_comes_back_with_its_columns(run: Run, tmp_path: Path) -> None:
+    """Any dialect in, safe commas out, ragged rows told."""
+    (tmp_path / "in.csv").write_bytes('id;comment;model\n1;"=cmd; größer";A\n2;short\n3;I love it;B\n'.encode())
+
+    done = run("classify", "in.csv", "--task", "sentiment", "--text-column", "comment", "--format", "csv")
+
+    rows = list(csv.DictReader(io.StringIO(done.stdout, newline="")))
+    assert done.returncode == 1
+    assert [row["id"] for row in rows] == ["1", "", "3"]
+    assert rows[0]["comment"] == "'=cmd; größer"
+    assert [row["input_model"] for row in rows] == ["A", "", "B"]
+    assert rows[1]["error.detail"] == "line 3: 2 cells where the header has 3"
+    assert rows[2]["result.label"] == "positive"
+
+
+def test_a_table_is_for_people(run: Run) -> None:
+    """No escape sequence of a user reaches the terminal, no markup is read."""
+    done = run("classify", "--task", "sentiment", "--format", "table", given='{"id": 1, "text": "\\u001b[31m[b]fine"}')
+
+    assert done.returncode == 0
+    assert "[31m[b]fine" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "said"),
+    [
+        ([], "a;b\n1;2\n", "has no column 'text'; it has: a, b. Name the one with the text in --text-column"),
+        (["gone.jsonl"], "", "gone.jsonl: No such file"),
+        (["--resume"], "", "--resume needs --output"),
+        (["--task", "nothing"], '{"text": "a"}', "no task 'nothing'; there are: "),
+        (["--model", "nothing"], '{"text": "a"}', "no model 'nothing': no such model; there are: default"),
+        (["--format", "xml"], "", "'xml' is not one of 'jsonl', 'csv', 'table'"),
+        (["--config", "gone.yaml"], "", "gone.yaml: No such file"),
+        ([], '[{"text": "a"}]', "a JSON array"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(run: Run, arguments: list[str], given: str, said: str) -> None:
+    """No traceback, and the setting is named."""
+    done = run("classify", *arguments, given=given)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_an_output_is_not_overwritten_unasked(run: Run, tmp_path: Path) -> None:
+    """It may have cost money."""
+    (tmp_path / "out.jsonl").write_text("precious\n")
+
+    done = run("classify", "--output", "out.jsonl", given='{"text": "a"}')
+
+    assert done.returncode == 2
+    assert "add --resume to go on with it or --force to overwrite it" in done.stderr
+    assert (tmp_path / "out.jsonl").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("output_format", ["jsonl", "csv"])
+def test_a_killed_run_goes_on_where_it_was(start: Start, run: Run, tmp_path: Path, output_format: str) -> None:
+    """Killed twice at random moments and torn once, it ends as an uninterrupted run does."""
+    lines = [json.dumps({"id": n % 50, "text": f"It crashed\n{n} times" if n % 9 else ""}) for n in range(1500)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    arguments = ["classify", "in.jsonl", "--task", "severity", "--format", output_format, "--output"]
+    chance = random.Random(11)
+
+    for least in (chance.randrange(5, 200), chance.randrange(300, 600)):
+        process = start(*arguments, "cut", "--resume")
+        wait_for_rows(tmp_path / "cut", least)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        content = (tmp_path / "cut").read_bytes()
+        (tmp_path / "cut").write_bytes(content[: -chance.randrange(1, 40)])
+    resumed = run(*arguments, "cut", "--resume")
+    whole = run(*arguments, "whole")
+
+    assert resumed.stderr == whole.stderr
+    assert resumed.returncode == whole.returncode == 1
+    cut, uncut = ((tmp_path / name).read_text() for name in ("cut", "whole"))
+    if output_format == "jsonl":
+        assert lasting(parsed(cut)) == lasting(parsed(uncut))
+    else:
+        readers = [csv.DictReader(io.StringIO(text, newline="")) for text in (cut, uncut)]
+        assert lasting(list(readers[0])) == lasting(list(readers[1]))
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(run: Run, tmp_path: Path) -> None:
+    """And still says that rows failed."""
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\nbroken\n')
+    run("classify", "in.jsonl", "--task", "severity", "--output", "out.jsonl")
+    before = (tmp_path / "out.jsonl").read_bytes()
+
+    done = run("classify", "in.jsonl", "--task", "severity", "--output", "out.jsonl", "--resume")
+
+    assert (done.returncode, done.stderr) == (1, "2 rows, 1 failed, cost 0 USD\n")
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "task"),
+    [('{"text": "other"}\n{"text": "b"}\n', "severity"), ("", "severity"), ('{"text": "a"}\n', "sentiment")],
+)
+def test_a_changed_input_is_not_gone_on_with(run: Run, tmp_path: Path, changed: str, task: str) -> None:
+    """Another text, a shorter file or another task: refused, and the output is left alone."""
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n')
+    run("classify", "in.jsonl", "--task", "severity", "--output", "out.jsonl")
+    before = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "in.jsonl").write_text(changed)
+
+    done = run("classify", "in.jsonl", "--task", task, "--output", "out.jsonl", "--resume")
+
+    assert done.returncode == 2
+    assert "row 1 of the output is no answer of" in done.stderr
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_between_rows(start: Start, tmp_path: Path, number: int, code: int) -> None:
+    """Every line that was written is whole."""
+    (tmp_path / "in.jsonl").write_text('{"text": "It crashes"}\n' * 50_000)
+    process = start("classify", "in.jsonl", "--task", "severity", "--output", "out.jsonl")
+    wait_for_rows(tmp_path / "out.jsonl", 5)
+
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, errors) == (code, b"")
+    assert all("result" in row for row in parsed((tmp_path / "out.jsonl").read_text()))
+
+
+def test_a_signal_ends_a_run_that_waits_for_input(start: Start) -> None:
+    """A pipe that nobody writes to holds nothing up."""
+    process = start("classify", "--task", "severity", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b'{"id": 1, "text": "It crashes"}\n')
+    process.stdin.flush()
+
+    row = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+
+    assert row["id"] == 1
+    assert process.wait(timeout=30) == 143
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+
+
+def test_a_closed_pipe_is_no_reason_to_complain(start: Start, tmp_path: Path) -> None:
+    """`| head` closes it."""
+    (tmp_path / "in.jsonl").write_text('{"text": "It crashes"}\n' * 5_000)
+    process = start("classify", "in.jsonl", "--task", "severity")
+    assert process.stdout is not None
+
+    process.stdout.readline()
+    process.stdout.close()
+
+    assert process.wait(timeout=60) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == b""

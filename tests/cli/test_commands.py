@@ -1,0 +1,136 @@
+"""`prompts`, `usage` and `doctor`."""
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_prompts_are_listed_with_their_versions(run: Run) -> None:
+    """All eight of them."""
+    done = run("prompts", "list")
+
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 2 + 8
+    assert "root-cause-suggest  1         1" in done.stdout
+
+
+def test_prompts_in_order_are_said_to_be(run: Run) -> None:
+    """The built-in ones are."""
+    done = run("prompts", "check")
+
+    assert (done.returncode, done.stdout) == (0, "8 prompts are in order.\n")
+
+
+def test_every_broken_prompt_is_named_with_its_line(run: Run, tmp_path: Path) -> None:
+    """All of them, not the first alone."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.v1.prompt").write_text("no front matter\n")
+    (tmp_path / "mine" / "b.prompt").write_text("")
+
+    done = run("prompts", "check", "mine")
+
+    assert done.returncode == 1
+    assert [line.rsplit(": ", 1)[0] for line in done.stdout.splitlines()] == ["mine/a.v1.prompt:1", "mine/b.prompt:1"]
+
+
+def test_a_folder_that_is_none_is_wrong_usage(run: Run) -> None:
+    """One line, exit 2."""
+    done = run("prompts", "check", "gone")
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_prompt_is_measured_on_labelled_rows(run: Run, tmp_path: Path) -> None:
+    """Beside the majority, with every figure."""
+    rows = [("I love it, it is great", "positive"), ("I hate it, it is awful", "negative")] * 4 + [("x y", "positive")]
+    lines = "\n".join(f"{text},{label}" for text, label in [("text", "label"), *[(f'"{a}"', b) for a, b in rows]])
+    (tmp_path / "rows.csv").write_text(lines)
+
+    done = run("prompts", "eval", "sentiment", "--data", "rows.csv", "--baseline", "1")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("sentiment on rows: 9 rows, 2 labels\n")
+    for said in ("(always the most frequent label: 0.556)", "cost  0 USD", "failed rows  0", "precision", "(+0.000)"):
+        assert said in done.stdout
+
+
+def test_measuring_without_data_is_wrong_usage(run: Run) -> None:
+    """One line that says what is needed."""
+    done = run("prompts", "eval", "sentiment")
+
+    assert done.returncode == 2
+    assert "needs a TASK and --data FILE, or --all FOLDER" in done.stderr
+
+
+def test_usage_comes_straight_from_the_database(run: Run) -> None:
+    """In three formats, grouped as asked."""
+    run("classify", "--task", "severity", given='{"text": "a crash"}\n{"text": "b"}\n')
+
+    table = run("usage", "--by", "task")
+    data = json.loads(run("usage", "--by", "consumer,task", "--format", "json").stdout)["data"]
+    rows = list(csv.DictReader(io.StringIO(run("usage", "--format", "csv").stdout)))
+
+    assert table.stdout.splitlines()[2].split()[:2] == ["severity", "2"]
+    assert [(row["consumer"], row["calls"], row["cost_usd"]) for row in data] == [("local", 2, "0")]
+    assert [(row["task"], row["model"], row["calls"]) for row in rows] == [("severity", "default", "2")]
+    assert run("usage", "--since", "2999-01-01").stdout == "No calls.\n"
+
+
+@pytest.mark.parametrize("arguments", [["--by", "nonsense"], ["--since", "yesterdayish"]])
+def test_a_question_about_usage_that_cannot_be_answered(run: Run, arguments: list[str]) -> None:
+    """One line, exit 2."""
+    done = run("usage", *arguments)
+
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+
+
+def test_a_fresh_installation_is_in_order(run: Run) -> None:
+    """Every line is ok."""
+    done = run("doctor")
+
+    assert done.returncode == 0
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
+
+
+def test_what_is_wrong_is_said_with_the_mend_and_no_key(run: Run, tmp_path: Path) -> None:
+    """Placeholders, unknown prices, inert settings and a database that cannot be opened."""
+    (tmp_path / "gateway.yaml").write_text(
+        """
+model_list:
+  - {model_name: default, litellm_params: {model: openai/gpt-4o-mini, api_key: your-key-here}}
+  - {model_name: default, litellm_params: {model: openai/nobody-knows, api_key: secret-1234}}
+  - {model_name: default, litellm_params: {model: gpt-4o, api_key: secret-1234}}
+database_url: sqlite:////nowhere/at/all.db
+alerts: [{when: "severity == 'critical'"}]
+tasks: {sentiment: {version: 9}}
+"""
+    )
+
+    done = run("doctor")
+
+    assert done.returncode == 1
+    assert "secret-1234" not in done.stdout + done.stderr
+    states = {line.split(": ")[0].split(maxsplit=1)[1]: line for line in done.stdout.splitlines()}
+    assert states["database"].startswith("fail")
+    assert states["alerts"].startswith("warn")
+    assert states["tasks.sentiment"].startswith("fail")
+    assert "api_key is a placeholder → give the key" in states["deployment openai/gpt-4o-mini (default)"]
+    assert "its price is not known" in states["deployment openai/nobody-knows (default)"]
+    assert "the model names no provider → write openai/gpt-4o" in states["deployment gpt-4o (default)"]
+
+
+def test_a_configuration_that_cannot_be_read_is_the_only_finding(run: Run, tmp_path: Path) -> None:
+    """Everything else depends on it."""
+    (tmp_path / "gateway.yaml").write_text("retry: {attemps: 3}\n")
+
+    done = run("doctor")
+
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert "retry.attemps" in done.stdout

@@ -1,0 +1,48 @@
+"""`demo` shows the whole product on bundled feedback that may be passed on."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.cells import cell_len
+
+from feedback_gateway.cli.demo_run import read_sample
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+LICENSED = {"banking77", "gitbugs-hadoop", "mams", "nezha"}
+
+
+def test_the_demonstration_prints_a_table_a_digest_and_the_cost(run: Run, tmp_path: Path) -> None:
+    """In 80 columns, and leaves nothing behind."""
+    done = run("demo")
+
+    lines = done.stdout.splitlines()
+    rows = [row for row in read_sample() if "logs" not in row]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(cell_len(line) for line in lines) <= 80
+    assert lines[2].split() == ["feedback", "sentiment", "category", "severity", "team", "?"]
+    assert f"Digest of {len(rows)} items" in lines
+    assert lines[-1].startswith(f"Cost: 0 USD for {len(rows) + 2} calls")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_key_points_are_quotes_of_the_items_they_name(run: Run) -> None:
+    """Of the first one; the others say much the same. Nothing in the digest is invented."""
+    texts = {row["id"]: row["text"] for row in read_sample()}
+
+    output = run("demo").stdout.replace("\n    ", " ")
+
+    points = [line.strip().removeprefix("- “") for line in output.splitlines() if line.startswith("  - “")]
+    assert len(points) == 5
+    for point in points:
+        quote, _, ids = point.rpartition("” [")
+        source = ids.rstrip("]").split("; ")[0]
+        assert quote in " ".join(texts[source].split())
+
+
+def test_every_sample_row_names_a_source_whose_licence_is_noted() -> None:
+    """Nothing is bundled that may not be."""
+    note = (Path(__file__).parents[2] / "src/feedback_gateway/cli/sample.md").read_text(encoding="utf-8")
+
+    assert {row["source"] for row in read_sample()} == LICENSED
+    assert all(f"`{source}`" in note for source in LICENSED)

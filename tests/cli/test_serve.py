@@ -1,0 +1,87 @@
+"""`serve` answers once it says so, stays on this machine, and ends when it is told to."""
+
+import json
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+
+from feedback_gateway.cli.serve import require_loopback
+from feedback_gateway.errors import ConfigurationError
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def announced(process: "subprocess.Popen[bytes]") -> str:
+    """The URL in the line that says the gateway is ready."""
+    assert process.stdout is not None
+    line = process.stdout.readline().decode()
+    assert line.startswith("Feedback Gateway is ready at http://127.0.0.1:")
+    return line.split()[-1]
+
+
+def post(url: str, body: object) -> dict[str, object]:
+    """The JSON that a POST is answered with."""
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, object] = json.load(response)
+    return answer
+
+
+@pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGTERM), ("1", signal.SIGINT), ("2", signal.SIGINT)])
+def test_the_gateway_answers_when_it_says_so(start: Start, workers: str, number: int) -> None:
+    """At the port it found free, in one process or two; a signal ends it well and leaves nothing to complain about."""
+    process = start("serve", "--port", "0", "--workers", workers)
+    url = announced(process)
+
+    answer = post(f"{url}/v1/severity", {"id": "a", "text": "It crashes"})
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+
+    assert answer["id"] == "a"
+    assert (process.returncode, output, errors) == (0, b"", b"")
+
+
+def test_workers_read_the_configuration_that_was_named(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Wherever it lies."""
+    config = tmp_path_factory.mktemp("config") / "other.yaml"
+    config.write_text("limits: {text_chars: 10}\n")
+    process = start("serve", "--port", "0", "--workers", "2", "--config", str(config))
+    url = announced(process)
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(f"{url}/v1/severity", {"text": "x" * 11})
+
+    assert refused.value.code == 422
+    assert b"limits.text_chars" in refused.value.read()
+    refused.value.close()
+
+
+def test_a_port_that_is_taken_is_named(run: Run) -> None:
+    """Exit 2 and the mend."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run("serve", "--port", str(taken.getsockname()[1]))
+
+    assert done.returncode == 2
+    assert "Address already in use; choose another, or 0 for any" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
+def test_loopback_addresses_are_allowed(host: str) -> None:
+    """Only this machine can reach them."""
+    require_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", "localhost.example.com", ""])
+def test_other_addresses_are_refused_with_the_reason(host: str) -> None:
+    """Without keys everyone who reaches the gateway would be its admin."""
+    with pytest.raises(ConfigurationError, match="there is no admin key"):
+        require_loopback(host)

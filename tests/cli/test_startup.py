@@ -1,0 +1,44 @@
+"""The command line starts fast, and says what it can do."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+HEAVY = ("litellm", "numpy", "sqlalchemy", "fastapi", "onnxruntime", "pydantic", "uvicorn", "jinja2", "rich")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """What a command needs is imported when it runs."""
+    code = (
+        "import sys\n"
+        "from feedback_gateway.cli import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_help_names_the_commands(run: Run) -> None:
+    """All that there are."""
+    done = run("--help")
+
+    assert done.returncode == 0
+    for command in ("serve", "demo", "classify", "prompts", "usage", "doctor"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
+    """One line, exit 2."""
+    done = run("clasify")
+
+    assert done.returncode == 2
+    assert done.stderr == "feedback-gateway: No such command 'clasify'. Did you mean 'classify'?\n"
+
+
+def test_the_version_is_shown(run: Run) -> None:
+    """For bug reports."""
+    assert run("--version").stdout.startswith("feedback-gateway 0.")
