@@ -130,7 +130,9 @@ def test_functions_are_at_most_50_lines(name: str) -> None:
 def test_no_global_no_star_import_and_no_vague_name(name: str) -> None:
     """State has an owner, and a name says what a thing is (methods may be named by the library they serve)."""
     nodes = list(ast.walk(tree(name)))
-    named = [node.name for node in tree(name).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    named = [
+        node.name for node in tree(name).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    ]
 
     assert not any(isinstance(node, ast.Global | ast.Nonlocal) for node in nodes)
     assert not any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in nodes)
