@@ -149,7 +149,7 @@ def test_only_the_outermost_places_catch_everything(name: str) -> None:
 
 
 def test_readme_map_names_every_folder_and_top_level_file() -> None:
-    """ "Where things live" in the README is true."""
+    """The map in the README is true."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     section = readme.split("## Where things live")[1].split("\n## ")[0]
     parts = {name.split("/")[0] for name in NAMES} - {"__init__.py", "__main__.py"}

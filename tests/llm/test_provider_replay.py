@@ -3,9 +3,9 @@
 from collections import Counter
 
 import pytest
-from tests.llm.replay import Exchange, exchanges, prepare, replay
 
 from feedback_gateway.llm.price_table import load_price_table
+from tests.llm.replay import Exchange, exchanges, prepare, replay
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier:UserWarning")]
 

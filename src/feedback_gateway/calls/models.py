@@ -72,9 +72,7 @@ class Call:
     cached: bool = False
     dropped_evidence: int = 0
 
-    def start_attempt(
-        self, deployment: Deployment, *, started_at: datetime, purpose: Purpose
-    ) -> Attempt:
+    def start_attempt(self, deployment: Deployment, *, started_at: datetime, purpose: Purpose) -> Attempt:
         """Note that a request is about to leave for `deployment`, and draw it from the budget of attempts."""
         attempt = Attempt(
             number=len(self.attempts) + 1,
