@@ -95,9 +95,17 @@ def test_without_a_line_there_is_no_cause(student: Student) -> None:
 
 def test_a_stated_reason_is_a_hypothesis(student: Student) -> None:
     """What the reporter suspects is quoted as such, with low likelihood."""
-    value = student.answer("root-cause-suggest", {"text": "Crashes since the update to 3.2."}, None).value
-    assert value["hypotheses"][0]["evidence"] == [{"source": "text", "quote": "Crashes since the update to 3.2."}]
+    value = student.answer("root-cause-suggest", {"text": "It hangs because the disk is full."}, None).value
+    assert value["hypotheses"][0]["evidence"] == [{"source": "text", "quote": "It hangs because the disk is full."}]
     assert value["hypotheses"][0]["likelihood"] == "low"
+
+
+@pytest.mark.parametrize("text", ["Crashes since the update to 3.2.", "It fails after every restart."])
+def test_when_it_began_is_not_why(student: Student, text: str) -> None:
+    """A time is no stated cause: no hypothesis, and the first why stays open."""
+    value = student.answer("root-cause-suggest", {"text": text}, None).value
+    assert value["hypotheses"] == []
+    assert [why.endswith("Not supported by the input.") for why in value["five_whys"]] == [True]
 
 
 def test_near_knowledge_is_named(student: Student) -> None:

@@ -110,15 +110,49 @@ def test_odd_taxonomies_get_an_answer(student: Student, entries: list[dict[str, 
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "The food was great, but the waiter was rude and we waited an hour.",
+        "The export is broken and I hate it. I love the new look though.",
+    ],
+)
+def test_clear_praise_beside_clear_complaint_is_mixed(student: Student, text: str) -> None:
+    """Each side is quoted."""
+    value = ask(student, "sentiment", text)
+    assert value["label"] == "mixed"
+    assert len(value["evidence"]) == 2
+    assert all(entry["quote"] in text for entry in value["evidence"])
+
+
+def test_a_contrast_alone_is_not_mixed(student: Student) -> None:
+    """Two sides that say the same stay what they are."""
+    assert ask(student, "sentiment", "I love it, but I love the old one even more!")["label"] == "positive"
+
+
+@pytest.mark.parametrize(
     ("text", "severity", "priority"),
     [
         ("The whole service is down for everyone", "critical", "P1"),
+        ("Nobody in our team has been able to log in", "critical", "P1"),
+        ("Der Server ist seit heute früh nicht erreichbar", "critical", "P1"),
         ("I lost all my data after the sync", "critical", "P1"),
+        ("It crashed and three days of notes are gone, I lost hours of work", "critical", "P1"),
         ("Somebody hacked my account", "critical", "P1"),
+        ("My phone was stolen", "critical", "P1"),
+        ("The deposit has disappeared", "critical", "P1"),
+        ("There is a payment that I did not make", "critical", "P1"),
         ("The export is not working", "major", "P2"),
+        ("The sync doesn't seem to be working", "major", "P2"),
+        ("The invoice shows an incorrect total", "major", "P2"),
+        ("I was charged a fee for it", "major", "P2"),
+        ("L'application ne fonctionne plus", "major", "P2"),
+        ("La aplicación no funciona", "major", "P2"),
         ("There is a typo in the tooltip", "minor", "P3"),
+        ("Which currencies are there?", "minor", "P3"),
         ("It would be nice to have a dark mode", "enhancement", "P4"),
-        ("Good morning", "minor", "P3"),
+        ("Add support for calendars", "enhancement", "P4"),
+        ("I love the new colours, thank you!", "enhancement", "P4"),
+        ("The meeting is on Tuesday", "minor", "P3"),
     ],
 )
 def test_severity_follows_the_words(student: Student, text: str, severity: str, priority: str) -> None:
@@ -133,16 +167,34 @@ def test_the_reason_quotes_the_matched_words(student: Student) -> None:
     assert '"is not working"' in ask(student, "severity", "The export is not working")["reason"]
 
 
-def test_the_teams_severity_examples_come_before_the_rules(student: Student) -> None:
-    """Where the team showed what it calls critical, the words of the rules do not count."""
-    examples = {
-        "critical": ["invoice shows the wrong tax", "tax on the invoice is wrong", "wrong tax rate"],
-        "minor": ["crash on exit", "crashes when I quit", "the app crashes"],
-    }
-    severities = [{"name": name, "description": "", "examples": texts} for name, texts in examples.items()]
-    value = ask(student, "severity", "the invoice has the wrong tax", {"severities": severities})
-    assert value["severity"] == "critical"
+SHOWN = {
+    "major": ["invoice shows the wrong tax", "tax on the invoice", "wrong tax rate", "the invoice has a wrong tax"],
+    "minor": ["crash on exit", "crashes when I quit", "the app crashes", "it hangs on exit"],
+}
+
+
+def shown_severities(times: int) -> dict[str, Any]:
+    """A taxonomy that shows each of two severities with four examples, `times` times."""
+    return {"severities": [{"name": name, "examples": texts * times} for name, texts in SHOWN.items()]}
+
+
+def test_enough_examples_of_the_team_come_before_the_rules(student: Student) -> None:
+    """Where the team showed often what it calls minor, the words of the rules for major do not count."""
+    value = ask(student, "severity", "the app crashes", shown_severities(2))
+    assert value["severity"] == "minor"
     assert "examples" in value["reason"]
+
+
+def test_a_few_examples_leave_the_rules_in_force(student: Student) -> None:
+    """Four examples a severity teach nothing that holds."""
+    assert ask(student, "severity", "the app crashes", shown_severities(1))["severity"] == "major"
+
+
+def test_words_of_an_outage_come_before_the_examples(student: Student) -> None:
+    """A team that shows critical examples is still told of a loss that none of them resembles."""
+    severities = shown_severities(2)
+    severities["severities"].append({"name": "critical", "examples": ["the cluster burns"] * 8})
+    assert ask(student, "severity", "I lost two hours of work", severities)["severity"] == "critical"
 
 
 @pytest.mark.parametrize(

@@ -6,28 +6,32 @@ import pytest
 from feedback_gateway.embedded.embedders import Embedder
 from feedback_gateway.embedded.fewshot import MOST_EXAMPLES, Example, FewShotHead
 from feedback_gateway.embedded.ngrams import DENSE_FROM, Vocabulary, count, gram
-from feedback_gateway.embedded.softmax import balanced_weights, fit_softmax, fit_temperature, softmax
+from feedback_gateway.embedded.softmax import balanced, fit_softmax, fit_temperature, one_hot, softmax
 
 
 def test_separable_classes_are_learned() -> None:
     """Points on either side of a line get their own side's label."""
     features = np.array([[-2.0], [-1.0], [1.0], [2.0]])
-    weights = fit_softmax(features, np.array([0, 0, 1, 1]), row_weights=np.ones(4), strength=10.0)
+    weights = fit_softmax(features, one_hot(np.array([0, 0, 1, 1]), 2), strength=10.0)
     assert (features @ weights[:-1] + weights[-1]).argmax(axis=1).tolist() == [0, 0, 1, 1]
 
 
 def test_the_gradient_vanishes_at_the_answer() -> None:
     """With no feature at all, the probabilities are the weighted shares of the classes."""
-    weights = fit_softmax(np.zeros((10, 1)), np.array([0] * 7 + [1] * 3), row_weights=np.ones(10), strength=1.0)
+    weights = fit_softmax(np.zeros((10, 1)), one_hot(np.array([0] * 7 + [1] * 3), 2), strength=1.0)
     assert softmax(weights[-1]) == pytest.approx([0.7, 0.3], abs=1e-5)
 
 
-def test_balanced_weights_make_classes_equal() -> None:
-    """A rare class weighs as much as a common one, and the sum stays."""
-    targets = np.array([0, 0, 0, 1])
-    weights = balanced_weights(targets, 2)
-    assert weights[targets == 0].sum() == pytest.approx(weights[targets == 1].sum())
-    assert weights.sum() == pytest.approx(4)
+def test_rows_may_speak_for_several_classes() -> None:
+    """What raters disagree about is learned as their shares."""
+    weights = fit_softmax(np.zeros((4, 1)), np.tile([0.2, 0.5, 0.3], (4, 1)), strength=1.0)
+    assert softmax(weights[-1]) == pytest.approx([0.2, 0.5, 0.3], abs=1e-5)
+
+
+def test_balanced_masses_make_classes_equal() -> None:
+    """A rare class weighs as much as a common one, a missing one nothing, and the sum stays."""
+    masses = balanced(one_hot(np.array([0, 0, 0, 1]), 3))
+    assert masses.sum(axis=0) == pytest.approx([2, 2, 0])
 
 
 def test_overconfident_logits_get_a_temperature_above_one() -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from feedback_gateway.embedded.embedders import Embedder
 from feedback_gateway.embedded.ngrams import Counts, Rows, Vocabulary, count, gram
-from feedback_gateway.embedded.softmax import balanced_weights, fit_softmax, fit_temperature, softmax
+from feedback_gateway.embedded.softmax import balanced, fit_softmax, fit_temperature, one_hot, softmax
 from feedback_gateway.embedded.text import clean
 
 Array = npt.NDArray[Any]
@@ -102,8 +102,7 @@ def _learn(kernel: Array, targets: Array, labels: int, *, strength: float) -> tu
     factor = np.linalg.cholesky(kernel.astype(np.float64) + 0.01 * np.eye(len(kernel))).astype(np.float32)
     weights = fit_softmax(
         factor,
-        targets,
-        row_weights=balanced_weights(targets, labels),
+        balanced(one_hot(targets, labels)),
         strength=strength,
         iterations=100,
         tolerance=1e-5,

@@ -68,7 +68,7 @@ class Chooser:
         if self.head is not None:
             names, shares = self.head.labels, self.head.predict(reading.cleaned, reading.vector)
         else:
-            names, shares = self.labels.names, softmax(DESCRIPTION_SHARPNESS * (self.vectors @ reading.vector))
+            names, shares = self.labels.names, softmax(DESCRIPTION_SHARPNESS * (self.vectors @ reading.subject))
         order = np.argsort(-shares, kind="stable")
         ranking = tuple((names[place], float(shares[place])) for place in order)
         learned = self.head is not None and any(example.label == ranking[0][0] for example in self.labels.examples)

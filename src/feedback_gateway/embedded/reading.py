@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from feedback_gateway.embedded.embedders import Embedder
+from feedback_gateway.embedded.embedders import Embedder, unit_rows
 from feedback_gateway.embedded.language import UNDETERMINED, LanguageDetector
 from feedback_gateway.embedded.text import Span, any_quote, clean, quote, sentences
+
+OPENING_CHARACTERS = 150
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,14 @@ class Reading:
     def vector(self) -> npt.NDArray[Any]:
         """Unit sentence vector, shape (dimensions,); zeros for a text without words."""
         return np.asarray(self.embedder.embed([self.cleaned])[0])
+
+    @cached_property
+    def subject(self) -> npt.NDArray[Any]:
+        """Unit vector of the text and of its beginning in equal parts: a title says best what a text is about."""
+        if len(self.cleaned) <= OPENING_CHARACTERS:
+            return self.vector
+        opening = self.embedder.embed([self.cleaned[:OPENING_CHARACTERS]])
+        return np.asarray(unit_rows(self.vector + opening)[0])
 
     @cached_property
     def language(self) -> str:

@@ -19,6 +19,7 @@ MOST_HYPOTHESES = 3
 NEAR = 0.35
 """Cosine from which a knowledge article counts as near a hypothesis."""
 REPEATED = 3
+UNSUPPORTED = "Not supported by the input."
 
 _ERROR = re.compile(
     r"\b(?:fatal|panic|critical|emerg|severe|error|err|exception|traceback|caused by|oom|out of memory|killed|segfault|"
@@ -37,10 +38,12 @@ _ORIGIN = re.compile(r"caused by|root cause|out of memory|no space left|refused|
 _VARIABLE = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12,}|\d+", re.IGNORECASE)
 _STAMP = re.compile(r"^[\s\[(]*(?:#(?:[-:.,/TZ+\s]|#)*)+")
 _REASON = re.compile(
-    r"\b(?:because|due to|caused by|since (?:the|your|updating|upgrading|installing)|after (?:the |an? |your |i )?"
-    r"(?:update|upgrade|updating|upgrading|install\w*|deploy\w*|migration|restart|change)|ever since|as a result of)\b",
+    r"\b(?:because(?! of (?:this|that|it)\b)|due to|caused by|as a result of|"
+    r"(?:the|its|root) (?:cause|reason) (?:is|was)|"
+    r"weil|wegen|aufgrund|parce que|à cause d\w|a causa de|debido a|porque)(?!\w)",
     re.IGNORECASE,
 )
+"""Words that state a cause. "Since" and "after" tell when, which is not why."""
 _WHEN = re.compile(
     r"\b(?:\d{1,2}:\d\d|\d{4}-\d\d-\d\d|today|yesterday|since|(?:mon|tues|wednes|thurs|fri)day)\b", re.IGNORECASE
 )
@@ -147,13 +150,15 @@ def _first_lines(ids: Sequence[str], knowledge: Sequence[Mapping[str, Any]]) -> 
 
 def _whys(text: str, patterns: Sequence[Pattern], reasons: Sequence[Span]) -> list[str]:
     """Only as far as a line answers; the next why is left open, by name."""
-    reported = sentences(text)
-    steps = [f"Why was it reported? {quote(reported[0])}"] if reported else []
+    steps = []
     if reasons:
         steps.append(f"Why, by the reporter's own words? {quote(reasons[0])}")
     if patterns:
         steps.append(f"Why, by the logs? {quote(patterns[0].line)}")
-    return [*steps, "Why does that happen? No line given here shows it."]
+    if steps:
+        return [*steps, f"Why does that happen? {UNSUPPORTED}"]
+    reported = sentences(text)
+    return [f'Why "{quote(reported[0])}"? {UNSUPPORTED}' if reported else f"Why? {UNSUPPORTED}"]
 
 
 def _missing(text: str, logs: str, patterns: Sequence[Pattern], knowledge: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,10 +1,11 @@
 """The sentiment task: label, score, aspects and the words that show them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from feedback_gateway.embedded.heads import LABELS, SentimentHead
 from feedback_gateway.embedded.language import UNDETERMINED
@@ -14,11 +15,17 @@ from feedback_gateway.embedded.text import Span, clauses, quote
 
 REVIEW_UNDER = 0.55
 """Calibrated probability under which a label wants a person."""
-CLAUSE_POLARITY = 0.4
-"""Lexicon polarity from which a clause counts as clearly positive or negative (two strong words, or one boosted)."""
-MIXED_UNDER = 0.75
+CLAUSE_FROM = REVIEW_UNDER
+"""Probability from which a clause of its own is clearly positive or negative; one of each makes a text mixed."""
+FEWEST_CLAUSE_WORDS = 3
+MOST_CLAUSES = 6
+WEAK_POLARITY = 0.1
 MOST_ASPECTS = 5
 LEXICON_LANGUAGES = frozenset({"en", UNDETERMINED})
+_CONTRAST = re.compile(
+    r"\b(?:but|however|although|though|yet|except|while|despite|unfortunately|sadly|only|aber|mais|pero)\b",
+    re.IGNORECASE,
+)
 ASPECTS = (
     "app website site page update version feature features interface design layout screen menu button search login "
     "password account sign-up onboarding checkout payment payments billing invoice price prices pricing cost fee fees "
@@ -50,23 +57,42 @@ class SentimentReader:
         if not reading.cleaned:
             return {"label": "neutral", "score": 0.0, "aspects": [], "evidence": reading.evidence(None)}, True
         english = reading.language in LEXICON_LANGUAGES
-        features = self.lexicon.features(reading.cleaned) if english else None
-        probabilities = self.head.probabilities(reading.vector, features)
+        probabilities = self._probabilities(reading)
         label = LABELS[int(np.argmax(probabilities))]
         parts = [clause for sentence in reading.sentences[:40] for clause in clauses(sentence)]
         polarities = [self.lexicon.polarity(part.text) if english else 0.0 for part in parts]
-        if self._is_mixed(polarities) and probabilities.max() < MIXED_UNDER:
+        sides = self._sides(reading, parts, polarities)
+        if sides:
             label = "mixed"
         value = {
             "label": label,
-            "score": round(float(probabilities[2] - probabilities[0]), 3),
+            "score": _score(probabilities),
             "aspects": self._aspects(parts, polarities),
-            "evidence": self._evidence(reading, label, parts, polarities),
+            "evidence": sides or self._evidence(reading, label, parts, polarities),
         }
         return value, bool(probabilities.max() < REVIEW_UNDER or reading.is_foreign or reading.is_wordless)
 
-    def _is_mixed(self, polarities: list[float]) -> bool:
-        return max(polarities, default=0.0) >= CLAUSE_POLARITY and min(polarities, default=0.0) <= -CLAUSE_POLARITY
+    def score(self, reading: Reading) -> float:
+        """p(positive) - p(negative); 0 for a text without words."""
+        return _score(self._probabilities(reading)) if reading.cleaned else 0.0
+
+    def _probabilities(self, reading: Reading) -> npt.NDArray[Any]:
+        english = reading.language in LEXICON_LANGUAGES
+        return self.head.probabilities(reading.vector, self.lexicon.features(reading.cleaned) if english else None)
+
+    def _sides(self, reading: Reading, parts: list[Span], polarities: list[float]) -> list[dict[str, str]]:
+        """A clearly positive and a clearly negative clause as quotes; none unless the text turns or its words differ.
+
+        The clauses are read by themselves, by the same head: words alone miss what is said without strong ones.
+        """
+        differ = max(polarities, default=0.0) > WEAK_POLARITY and min(polarities, default=0.0) < -WEAK_POLARITY
+        told = [part for part in parts if len(part.words) >= FEWEST_CLAUSE_WORDS][:MOST_CLAUSES]
+        if len(told) < 2 or not (differ or _CONTRAST.search(reading.cleaned)):  # noqa: PLR2004 two sides
+            return []
+        read = np.array([self._probabilities(replace(reading, text=part.text)) for part in told])
+        if read[:, 2].max() < CLAUSE_FROM or read[:, 0].max() < CLAUSE_FROM:
+            return []
+        return [{"quote": quote(told[int(read[:, side].argmax())])} for side in (2, 0)]
 
     def _evidence(
         self, reading: Reading, label: str, parts: list[Span], polarities: list[float]
@@ -75,8 +101,6 @@ class SentimentReader:
         if not parts or label == "neutral":
             return reading.evidence(None)
         lowest, highest = int(np.argmin(polarities)), int(np.argmax(polarities))
-        if label == "mixed":
-            return [{"quote": quote(parts[highest])}, {"quote": quote(parts[lowest])}]
         best = highest if label == "positive" else lowest
         return reading.evidence(parts[best] if polarities[best] else None)
 
@@ -89,3 +113,7 @@ class SentimentReader:
                 if name.lower() not in found or found[name.lower()]["label"] == "neutral":
                     found[name.lower()] = aspect
         return list(found.values())[:MOST_ASPECTS]
+
+
+def _score(probabilities: npt.NDArray[Any]) -> float:
+    return round(float(probabilities[2] - probabilities[0]), 3)

@@ -53,12 +53,14 @@ class Student:
         with ThreadPoolExecutor(1, thread_name_prefix="student-load") as beside:
             detector = beside.submit(LanguageDetector.load)
             loaded = load_embedder(embedder)
+            return_freed_memory()
         choosers = ChooserCache(loaded)
+        sentiment = SentimentReader.load(loaded.name)
         return_freed_memory()
         return cls(
             embedder=loaded,
             detector=detector.result(),
-            sentiment=SentimentReader.load(loaded.name),
+            sentiment=sentiment,
             categorizer=Categorizer(choosers),
             severity=SeverityReader(choosers, load_rules()),
             summarizer=Summarizer(loaded),
@@ -93,14 +95,15 @@ class Student:
         return self.categorizer.read(self._reading(item), taxonomy or {})
 
     def _severity(self, item: Mapping[str, Any], taxonomy: Mapping[str, Any] | None) -> Answer:
-        return self.severity.read(self._reading(item), taxonomy)
+        reading = self._reading(item)
+        return self.severity.read(reading, taxonomy, self.sentiment.score(reading))
 
     def _classify(self, item: Mapping[str, Any], taxonomy: Mapping[str, Any] | None) -> Answer:
         """All labels at once; `confidence` is the category's."""
         reading = self._reading(item)
         sentiment, unsure_sentiment = self.sentiment.read(reading)
         category, unsure_category = self.categorizer.read(reading, taxonomy or {})
-        severity, _ = self.severity.read(reading, taxonomy)
+        severity, _ = self.severity.read(reading, taxonomy, sentiment["score"])
         quotes = [entry["quote"] for entry in (*sentiment["evidence"], *category["evidence"])]
         value = {
             "sentiment": sentiment["label"],

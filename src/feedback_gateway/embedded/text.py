@@ -30,7 +30,7 @@ _BREAK = re.compile(
     f"|[{_CONTROL}]+",
 )
 _CLAUSE = re.compile(
-    r"[;:]\s|,\s(?=but|however|though|although|yet|while)|\s(?=(?:but|however|although|though)\s)|\s[-–—]+\s",  # noqa: RUF001
+    r"[;:]\s|,\s(?=but|however|though|although|yet|while|aber|mais|pero)|\s(?=(?:but|however|although|though)\s)|\s[-–—]+\s",  # noqa: RUF001
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+(?:['’]\w+)?")  # noqa: RUF001

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from feedback_gateway.embedded.embedders import Embedder, load_embedder
-from feedback_gateway.embedded.heads import LABELS, Array, SentimentHead, head_file
+from feedback_gateway.embedded.heads import Array, SentimentHead, head_file
 from feedback_gateway.embedded.lexicon import FEATURES, Lexicon
-from feedback_gateway.embedded.softmax import balanced_weights, fit_softmax, fit_temperature
+from feedback_gateway.embedded.softmax import balanced, fit_softmax, fit_temperature, inverse_curvature
 from feedback_gateway.embedded.text import clean
 
-SOURCE_WEIGHTS = {"reviews": 1.0, "editorials": 2.0, "posts": 1.0, "restaurants": 0.5}
+SOURCE_WEIGHTS = {"reviews": 1.0, "editorials": 2.0, "posts": 2.0, "restaurants": 0.5}
+"""Posts are the register of feedback; editorials hold most of the neutral rows; restaurants are one domain."""
 STRENGTH = 0.3
 PART = 500
 """Rows that one thread embeds at a time."""
@@ -31,22 +32,25 @@ DECIMALS = 2
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """Labelled texts as arrays: vectors (rows, dimensions), lexicon features (rows, 18), labels and sources (rows,)."""
+    """Rated texts as arrays: vectors (rows, dimensions), lexicon features (rows, 18), shares and sources.
+
+    `shares` (rows, 3) are those of the raters for each label.
+    """
 
     vectors: Array
     lexicon: Array
-    labels: Array
+    shares: Array
     sources: Array
 
 
-def read_rows() -> list[tuple[str, int, str]]:
-    """The bundled rows: text, index of its label in `LABELS`, source."""
+def read_rows() -> list[tuple[str, list[int], str]]:
+    """The bundled rows: text, per cent of its raters for each of `LABELS`, source."""
     packed = files(__package__).joinpath("data", "sentiment.jsonl.gz").read_bytes()
     rows = (json.loads(line) for line in gzip.decompress(packed).decode("utf-8").splitlines())
-    return [(row["text"], LABELS.index(row["label"]), row["source"]) for row in rows]
+    return [(row["text"], row["shares"], row["source"]) for row in rows]
 
 
-def prepare(embedder: Embedder, rows: Sequence[tuple[str, int, str]]) -> TrainingRows:
+def prepare(embedder: Embedder, rows: Sequence[tuple[str, list[int], str]]) -> TrainingRows:
     """Embed and featurise the rows, once."""
     lexicon = Lexicon.load()
     texts = [clean(text) for text, _, _ in rows]
@@ -56,35 +60,37 @@ def prepare(embedder: Embedder, rows: Sequence[tuple[str, int, str]]) -> Trainin
     return TrainingRows(
         vectors=vectors.astype(np.float64),
         lexicon=np.array([lexicon.features(text) for text in texts], dtype=np.float64).reshape(-1, FEATURES),
-        labels=np.array([label for _, label, _ in rows]),
+        shares=np.array([shares for _, shares, _ in rows]) / 100,
         sources=np.array([source for _, _, source in rows]),
     )
 
 
 def train(rows: TrainingRows) -> SentimentHead:
     """Both heads and their temperatures; deterministic in `rows`."""
-    full, full_temperature = _learn(np.hstack([rows.vectors, rows.lexicon]), rows)
-    plain, plain_temperature = _learn(rows.vectors, rows)
-    return SentimentHead(full, plain, np.array([full_temperature, plain_temperature], dtype=np.float32))
+    with ThreadPoolExecutor(2) as threads:
+        full = threads.submit(_learn, np.hstack([rows.vectors, rows.lexicon]), rows)
+        plain = threads.submit(_learn, rows.vectors, rows)
+    temperatures = np.array([full.result()[1], plain.result()[1]], dtype=np.float32)
+    return SentimentHead(full.result()[0], plain.result()[0], temperatures)
 
 
 def _learn(features: Array, rows: TrainingRows) -> tuple[Array, float]:
     """Weights from all rows; the temperature from sources that the measured weights had not seen."""
-    logits = np.zeros((len(rows.labels), len(LABELS)))
+    logits = np.zeros(rows.shares.shape)
     for source in SOURCE_WEIGHTS:
         unseen = rows.sources == source
-        weights = _fit(features[~unseen], rows.labels[~unseen], rows.sources[~unseen], tolerance=1e-4)
+        weights = _fit(features[~unseen], rows.shares[~unseen], rows.sources[~unseen], tolerance=1e-4)
         logits[unseen] = features[unseen] @ weights[:-1] + weights[-1]
-    temperature = fit_temperature(logits, rows.labels)
-    weights = _fit(features, rows.labels, rows.sources, tolerance=1e-12)
+    temperature = fit_temperature(logits, rows.shares.argmax(axis=1))
+    weights = _fit(features, rows.shares, rows.sources, tolerance=1e-12)
     return np.round(weights, DECIMALS).astype(np.float32) + np.float32(0.0), round(temperature, 2)
 
 
-def _fit(features: Array, labels: Array, sources: Array, *, tolerance: float) -> Array:
-    row_weights = balanced_weights(labels, len(LABELS)) * np.array([SOURCE_WEIGHTS[source] for source in sources])
-    return fit_softmax(
-        features, labels, row_weights=row_weights, strength=STRENGTH, tolerance=tolerance, iterations=2000
-    )
+def _fit(features: Array, shares: Array, sources: Array, *, tolerance: float) -> Array:
+    row_weights = np.array([SOURCE_WEIGHTS[source] for source in sources])
+    masses = balanced(shares * row_weights[:, None])
+    metric = inverse_curvature(features, masses, strength=STRENGTH)
+    return fit_softmax(features, masses, strength=STRENGTH, tolerance=tolerance, iterations=2000, metric=metric)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
