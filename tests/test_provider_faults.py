@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidModelOutput, ProviderFailed
+from feedback_gateway.llm.litellm_client import load_litellm
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import DeploymentParams, ModelEntry, RetrySettings, Settings
-from feedback_gateway.tasks.models import Answer, CallOptions
+from feedback_gateway.tasks.models import Answer, CallOptions, Failure
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::UserWarning:pydantic")]
 
@@ -210,6 +211,56 @@ async def test_what_cannot_be_used_is_an_error_that_says_so_within_the_attempts(
     assert len(provider.bodies) <= 3
 
 
+def billed_as(**usage: Any) -> Reply:
+    """A good answer with an odd account of its tokens."""
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": json.dumps(GOOD)}}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    return http(200, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("tokens", [10**30, -5], ids=["huge", "negative"])
+async def test_absurd_account_of_tokens_is_no_account(gateway: Gateway, tokens: float) -> None:
+    """The answer is given, and the row is written."""
+    async with gateway(billed_as(prompt_tokens=tokens, completion_tokens=20, total_tokens=20)) as (services, _):
+        outcome = await sentiment(services)
+        await services.writer.flush()
+        record, _ = services.calls.get(outcome.call_id)
+
+    assert record.input_tokens < 10_000
+    assert record.cost_usd == outcome.receipt.cost_usd
+
+
+@pytest.mark.parametrize("tokens", [float("nan"), float("inf")])
+async def test_answer_that_is_no_json_costs_its_own_item_only(gateway: Gateway, tokens: float) -> None:
+    """NaN among the tokens fails one call, and the items beside it have their answers."""
+    odd = billed_as(prompt_tokens=tokens, completion_tokens=20, total_tokens=20)
+    async with gateway(odd, ANSWERED, attempts=1) as (services, _):
+        items = [{"text": TEXT} for _ in range(4)]
+        outcomes = await services.tasks.run_many("sentiment", items, consumer="local", options=CallOptions())
+
+    failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
+    assert [type(failure) for failure in failures] == [ProviderFailed]
+
+
+async def test_redirect_is_not_followed(gateway: Gateway) -> None:
+    """A redirect would be a request that nobody counts, with the key, to wherever the answer points."""
+    async with gateway(http(307, b"", "location: /v1/elsewhere")) as (services, provider):
+        with pytest.raises(ProviderFailed, match="307"):
+            await sentiment(services)
+
+    assert len(provider.bodies) == 1
+
+
+async def test_calls_side_by_side_learn_together_that_a_model_takes_no_schema(gateway: Gateway) -> None:
+    """Each asks the next way once the way it asked was refused, however many are refused at the same time."""
+    refused = http(400, b'{"error": {"message": "response_format json_schema is not supported"}}')
+    async with gateway(*[refused] * 12, ANSWERED) as (services, _):
+        items = [{"text": TEXT} for _ in range(12)]
+        outcomes = await services.tasks.run_many("sentiment", items, consumer="local", options=CallOptions())
+
+    assert [type(outcome) for outcome in outcomes] == [Answer] * 12
+
+
 async def test_recovered_provider_answers_after_its_failures(gateway: Gateway) -> None:
     """A dropped connection and a 500 cost attempts, not the call."""
     async with gateway(cut_short, http(500, b"{}"), ANSWERED) as (services, provider):
@@ -221,6 +272,7 @@ async def test_recovered_provider_answers_after_its_failures(gateway: Gateway) -
 
 async def test_provider_that_hangs_is_given_up_at_the_deadline(gateway: Gateway) -> None:
     """The caller is told in time, and the attempt is in the log."""
+    await asyncio.to_thread(load_litellm)
     async with gateway(None, timeout_s=0.5) as (services, _):
         with pytest.raises(DeadlineExceeded) as failure:
             await sentiment(services, timeout_s=0.2)

@@ -90,7 +90,13 @@ def test_environment_wins_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("retries: {attempts: 3}", "retries: Extra inputs"),
+        ("retries: {attempts: 3}", "retries: there is no such setting; did you mean retry?"),
+        ("modle_list: []", "did you mean model_list?"),
+        ("retry: {attemps: 3}", "retry.attemps: there is no such setting; did you mean attempts?"),
+        ("model_list: [{model_name: a}]", "model_list.0.litellm_params: is missing"),
+        ("model_list: [{model_name: a, litelm_params: {}}]", "litellm_params"),
+        ("tasks: {classify: {modle: a}}", "tasks.classify.modle: there is no such setting; did you mean model?"),
+        ("retry: {deadline: 3 parsecs}", "retry.deadline: must be a duration"),
         ("retry: {attempts: 0}", "retry.attempts"),
         ("retry: {deadline: soon}", "retry.deadline"),
         ("retry: {deadline: 0s}", "retry.deadline"),

@@ -18,7 +18,7 @@ from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
 from feedback_gateway.llm.embedded_client import EmbeddedClient
 from feedback_gateway.llm.litellm_client import LiteLLMClient
-from feedback_gateway.llm.models import CompletionClient, Deployment, Rates
+from feedback_gateway.llm.models import CompletionClient, Deployment, Provider, Rates
 from feedback_gateway.llm.price_table import PriceTable, deployment_rates, load_price_table
 from feedback_gateway.llm.stack import build_stack
 from feedback_gateway.prompts.library import PromptLibrary
@@ -46,7 +46,7 @@ OUR_PARAMS = (
     "cache_creation_input_token_cost",
 )
 
-Provider = Callable[[Deployment], CompletionClient]
+ProviderFactory = Callable[[Deployment], Provider]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, *, clock: Clock | None = None, provider: Provider | None = None
+    settings: Settings, *, clock: Clock | None = None, provider: ProviderFactory | None = None
 ) -> AsyncIterator[Services]:
     """Open everything, and on exit finish what is in flight, write it down and close.
 
@@ -120,7 +120,7 @@ async def open_services(
 
 
 def client_of(
-    settings: Settings, deployments: Iterable[Deployment], provider: Provider, *, clock: Clock
+    settings: Settings, deployments: Iterable[Deployment], provider: ProviderFactory, *, clock: Clock
 ) -> CompletionClient:
     """The stack of wrappers over all deployments."""
     return build_stack(
@@ -148,7 +148,7 @@ class Providers:
         if self._embedded is not None:
             await self._embedded.warm_up()
 
-    def client(self, deployment: Deployment) -> CompletionClient:
+    def client(self, deployment: Deployment) -> Provider:
         """The embedded student, one for all its deployments, or the provider's own client."""
         if deployment.model == EMBEDDED_MODEL:
             if self._embedded is None:
@@ -161,13 +161,13 @@ class Providers:
 
 
 def prompt_folders(settings: Settings) -> list[Path]:
-    """The built-in prompts, and the operator's own where there are any."""
+    """The built-in prompts and the folder for the operator's own, which may come into being later."""
     package = Path(__file__).parent
     bundled = package / "bundled_prompts"
     if not bundled.exists():  # an editable installation: the prompts are where they are edited
         bundled = package.parents[1] / "prompts"
     own = settings.prompts
-    return [bundled, own] if own.is_dir() and own.resolve() != bundled.resolve() else [bundled]
+    return [bundled] if own.resolve() == bundled.resolve() else [bundled, own]
 
 
 def deployments_of(settings: Settings) -> tuple[Deployment, ...]:

@@ -1,10 +1,12 @@
 """The only reader of `gateway.yaml` and of the environment: one frozen object with every setting and its default."""
 
+import difflib
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -164,9 +166,34 @@ def load_settings(path: Path | None = None, *, environ: dict[str, str] | None = 
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        raise ConfigurationError(f"{place}: {first['msg']}") from None
+        raise ConfigurationError(explain(error.errors(include_url=False)[0])) from None
+
+
+def explain(flaw: Mapping[str, Any]) -> str:
+    """One flaw that pydantic found, as the place of a setting and what to do; the value is not repeated."""
+    place = ".".join(str(part) for part in flaw["loc"])
+    known = section_of(flaw["loc"]).model_fields
+    near = difflib.get_close_matches(str(flaw["loc"][-1]) if flaw["loc"] else "", known, n=1)
+    if flaw["type"] == "extra_forbidden":
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        return f"{place}: there is no such setting; {hint}"
+    if flaw["type"] == "missing":
+        return f"{place}: is missing; add it"
+    if "timedelta" in flaw["msg"] or flaw["type"].startswith("time_delta"):
+        return f"{place}: must be a duration above 0, such as 500ms, 30s, 15m, 24h or 30d"
+    said = flaw["msg"].removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said
+
+
+def section_of(loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The part of the settings that the last name of `loc` should be a setting of."""
+    section: type[BaseModel] = Settings
+    for part in loc[:-1]:
+        field = section.model_fields.get(str(part))
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        section = found[0] if found else section
+    return section
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -116,3 +116,11 @@ def test_untyped_body_is_taken_from_programs_only() -> None:
 
     with pytest.raises(UnsupportedMediaType):
         require_json({"origin": "http://elsewhere.example"})
+
+
+def test_many_keys_are_read_in_linear_time() -> None:
+    """A body of 300,000 keys with one twice is refused before anybody could wait for it."""
+    body = "{" + ",".join(f'"k{n}":0' for n in range(300_000)) + ',"twice":1,"twice":2}'
+
+    with pytest.raises(MalformedRequest, match="twice"):
+        parse_json(body.encode())

@@ -157,6 +157,9 @@ async def test_call_of_a_client_that_goes_away_ends_and_is_booked(settings: Sett
     asked, may_answer = asyncio.Event(), asyncio.Event()
 
     class Slow:
+        async def prepare(self) -> None:
+            """Nothing to load."""
+
         async def complete(self, request: CompletionRequest, call: Call) -> Completion:
             asked.set()
             await may_answer.wait()

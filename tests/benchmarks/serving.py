@@ -63,6 +63,9 @@ class InstantClient:
         usage = Usage(uncached_input_tokens=1500, output_tokens=100)
         self._completion = Completion(content=workload.answer(), finish_reason="stop", model="instant", usage=usage)
 
+    async def prepare(self) -> None:
+        """Nothing to load."""
+
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:
         """Answer at once."""
         return self._completion

@@ -234,6 +234,40 @@ async def test_invalid_answer_is_shown_to_the_model_that_gave_it_once() -> None:
     assert '"great" is not one of' in repair[-1].content
 
 
+async def test_repair_turn_goes_to_whoever_erred_among_many() -> None:
+    """Also where attempts are fewer than deployments."""
+    scripts: dict[str, Sequence[Step]] = {f"default/{name}": [BAD_LABEL, GOOD] for name in "abcdef"}
+
+    for seed in range(20):
+        bench = Bench(scripts, attempts=2, seed=seed)
+        call = bench.call()
+        await bench.complete(call)
+        assert call.attempts[0].deployment == call.attempts[1].deployment
+
+
+async def test_deployment_that_hangs_leaves_time_for_the_others() -> None:
+    """Its share of the deadline over, the fallback is asked, and what it may still answer stays in the books."""
+    bench = Bench({"default/a": [GOOD], "cheap/b": [GOOD]}, fallbacks={"default": ["cheap"]})
+    never = asyncio.Event()
+
+    async def hang(request: CompletionRequest, call: Call) -> Completion:
+        await never.wait()
+        return GOOD
+
+    bench.clients["default/a"].complete = hang  # type: ignore[method-assign]
+    call = bench.call(deadline=0.2)
+
+    completion = await bench.complete(call)
+
+    assert completion.deployment == "cheap/b"
+    assert [(attempt.status, attempt.error) for attempt in call.attempts] == [
+        ("abandoned", "provider-timeout"),
+        ("ok", None),
+    ]
+    never.set()
+    await asyncio.gather(*call.pending)
+
+
 async def test_answer_that_stays_invalid_is_an_error_and_both_attempts_are_billed() -> None:
     """Nothing outside the enumeration leaves, and what it cost is known."""
     bench = Bench({"default/a": [BAD_LABEL]})

@@ -13,7 +13,7 @@ import pytest
 from feedback_gateway.calls.models import Call
 from feedback_gateway.calls.repository import CallFilters
 from feedback_gateway.errors import InvalidModelOutput, InvalidRequest, ProviderUnavailable, UnknownTask
-from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
+from feedback_gateway.llm.models import Completion, CompletionRequest, Provider
 from feedback_gateway.llm.scripted import ScriptedClient, Step, answer
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import DeploymentParams, ModelEntry, Settings
@@ -40,7 +40,7 @@ PRICED = ModelEntry(
 )
 NO_OPTIONS = CallOptions()
 
-Open = Callable[[Sequence[Step] | CompletionClient], AbstractAsyncContextManager[Services]]
+Open = Callable[[Sequence[Step] | Provider], AbstractAsyncContextManager[Services]]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def gateway(tmp_path: Path) -> Open:
     """Opens services over a scripted provider and a database of their own."""
 
     @asynccontextmanager
-    async def opened(script: Sequence[Step] | CompletionClient) -> AsyncIterator[Services]:
+    async def opened(script: Sequence[Step] | Provider) -> AsyncIterator[Services]:
         settings = Settings(model_list=[PRICED], database_url=f"sqlite:///{tmp_path}/calls.db")
         client = ScriptedClient(script) if isinstance(script, Sequence) else script
         async with open_services(settings, provider=lambda _: client) as services:
@@ -269,3 +269,22 @@ async def test_cause_without_a_line_that_speaks_for_it_is_left_out(gateway: Open
 
     assert [one["cause"] for one in outcome.result["hypotheses"]] == ["disk"]
     assert outcome.result["hypotheses"][0]["evidence"][0]["quote"] == "disk full"
+
+
+async def test_fault_of_ours_with_one_item_costs_no_other_its_answer(
+    gateway: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The item has an error in its place, and the log has the frames without the text."""
+
+    def faulty(request: CompletionRequest) -> Completion:
+        if "poison" in request.items[0]["text"]:
+            raise ZeroDivisionError(request.items[0]["text"])
+        return said(evidence=[])  # type: ignore[return-value]
+
+    async with gateway([faulty]) as services:
+        items = [{"text": "good"}, {"text": "poison pill"}, {"text": "good too"}]
+        outcomes = await services.tasks.run_many("classify", items, consumer="local", options=NO_OPTIONS)
+
+    assert [type(outcome) for outcome in outcomes] == [Answer, Failure, Answer]
+    assert "ZeroDivisionError" in caplog.text
+    assert "pill" not in caplog.text

@@ -5,6 +5,7 @@ Refused: other encodings than UTF-8, NaN and infinities, duplicate keys, deep ne
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,8 +66,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object's members; of two with one name nobody knows which one was meant."""
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise UnusableNumber(f"the key {twice[:80]!a} is given twice in one object")
     return members
 

@@ -35,10 +35,18 @@ class Attempt:
     usage: Usage | None = None
     cost_usd: Decimal | None = None
 
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether it was answered, or nobody knows: a request that was refused or failed outright costs nothing."""
+        return self.usage is not None or self.status == "abandoned" or self.error == "provider-timeout"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """Sums over a call's attempts; `cost_usd` is None as soon as one billed attempt has no known cost."""
+    """Sums over those of a call's attempts whose usage is known; `cost_usd` is None where one of them has no price.
+
+    It is None as well where nothing is known of a call but that a request went unanswered.
+    """
 
     input_tokens: int
     cached_input_tokens: int
@@ -87,9 +95,9 @@ class Call:
 
     def receipt(self) -> Receipt:
         """What the call has cost so far."""
-        usages = [attempt.usage for attempt in self.attempts if attempt.usage is not None]
         billed = [attempt for attempt in self.attempts if attempt.usage is not None]
-        costs = [attempt.cost_usd for attempt in billed]
+        usages = [attempt.usage for attempt in billed if attempt.usage is not None]
+        costs = [attempt.cost_usd for attempt in billed or self.attempts if attempt.may_be_billed]
         known = [cost for cost in costs if cost is not None]
         return Receipt(
             input_tokens=sum(usage.input_tokens for usage in usages),

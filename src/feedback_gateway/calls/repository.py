@@ -176,8 +176,6 @@ def call_row(call: Call) -> dict[str, Any]:
     """The row of a call that is over: its tokens and cost are the sums over its attempts."""
     usages = [attempt.usage for attempt in call.attempts if attempt.usage is not None]
     receipt = call.receipt()
-    # An attempt that was cut off before anybody knew what it used may have been billed all the same.
-    is_cost_known = all(one.usage or one.error or one.status != "abandoned" for one in call.attempts)
     return {
         "call_id": call.call_id,
         "created_at": call.created_at,
@@ -198,7 +196,7 @@ def call_row(call: Call) -> dict[str, Any]:
         "output_tokens": receipt.output_tokens,
         "reasoning_tokens": sum(usage.reasoning_tokens for usage in usages),
         "usage_estimated": any(usage.estimated for usage in usages),
-        "cost_usd": receipt.cost_usd if is_cost_known else None,
+        "cost_usd": receipt.cost_usd,
         "saved_usd": Decimal(0),
     }
 

@@ -36,6 +36,10 @@ class EmbeddedClient:
                 self._student = await asyncio.get_running_loop().run_in_executor(self._executor, load_student)
             return self._student
 
+    async def prepare(self) -> None:
+        """Load the student, once."""
+        await self.warm_up()
+
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 the protocol's
         """Answer the request's first item. Raises TaskUnsupported for tasks that need a language model."""
         student = self._student or await self.warm_up()

@@ -1,5 +1,6 @@
 """Chooses who is asked: the deployments of an alias by weight, then those of its fallbacks, each once a round."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -12,6 +13,7 @@ from feedback_gateway.errors import (
     ProviderError,
     ProviderFailed,
     ProviderRejected,
+    ProviderTimeout,
     ProviderUnauthorized,
     TaskUnsupported,
     Unavailable,
@@ -53,14 +55,23 @@ class FallbackClient:
 
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:
         """One round over everyone who may still be asked."""
-        for member in self.plan(request.model, call):
+        members = self.plan(request.model, call)
+        for left, member in zip(range(len(members), 0, -1), members, strict=True):
             try:
-                completion = await member.client.complete(request, call)
+                async with asyncio.timeout(self._share(call, left=left)):
+                    completion = await member.client.complete(request, call)
             except ProviderError:
+                continue
+            except TimeoutError:
+                give_up(call, member.deployment)
                 continue
             call.deployment = member.deployment.name
             return completion
         raise self._failure(request.model, call)
+
+    def _share(self, call: Call, *, left: int) -> float | None:
+        """The seconds one of `left` deployments may take, so that one that hangs leaves time for the others."""
+        return None if left == 1 else (call.deadline - self._clock.monotonic()) / left
 
     def plan(self, alias: str, call: Call) -> list[Member]:
         """Who is asked in this round, in this order, at most `call.attempts_left` of them.
@@ -71,12 +82,11 @@ class FallbackClient:
         chain = [self._by_weight(name, call) for name in (alias, *self._fallbacks.get(alias, ()))]
         chain = [group for group in chain if group]
         spare = max(call.attempts_left - len(chain), 0)
-        chosen: list[Member] = []
+        chosen = [member for group in chain for member in group if member.deployment.name == call.deployment]
         for group in chain:
             extra = min(spare, len(group) - 1)
             spare -= extra
-            chosen += group[: 1 + extra]
-        chosen.sort(key=lambda member: member.deployment.name != call.deployment)
+            chosen += [member for member in group[: 1 + extra] if member not in chosen]
         return chosen[: call.attempts_left]
 
     def _by_weight(self, alias: str, call: Call) -> list[Member]:
@@ -110,6 +120,14 @@ class FallbackClient:
             retryable=bool(hopeful),
             retry_after=min(waits) if waits and len(waits) == len(hopeful) else None,
         )
+
+
+def give_up(call: Call, deployment: Deployment) -> None:
+    """Note that an attempt, if there is one yet, was left for the next deployment while it still ran."""
+    for attempt in call.attempts[-1:]:
+        if attempt.deployment == deployment.name:
+            attempt.error = ProviderTimeout.code
+            attempt.detail = "no answer in its share of the time"
 
 
 def is_barred(attempt: Attempt, now: float) -> bool:

@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -46,6 +47,7 @@ FINISH: Mapping[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
+LOADING = threading.Lock()
 THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 NAMES_THE_MODE = (
     "response_format",
@@ -74,6 +76,10 @@ class LiteLLMClient:
         self._supported: frozenset[str] = frozenset()
         self._modes: list[Mode] = []
 
+    async def prepare(self) -> None:
+        """Import litellm, which takes seconds, once."""
+        await self._load()
+
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 - the protocol's
         """Ask once. Raises ProviderError; its `usage` is set where an answer came, and was billed, but is of no use."""
         await self._load()
@@ -84,18 +90,22 @@ class LiteLLMClient:
         try:
             return await self.send(messages, self._usable(params))
         except ProviderRejected as error:
-            if not names_the_mode(error) or not self._give_way():
+            if not names_the_mode(error) or not self._give_way(mode, params):
                 raise
         raise ProviderUnavailable(f"the model takes no answer format by {mode}; the next attempt asks otherwise")
 
-    def _give_way(self) -> bool:
-        """Turn to the next way of asking for JSON; False where there is none left."""
+    def _give_way(self, mode: Mode, params: Params) -> bool:
+        """Turn from the way of asking that was refused to the next; False where there is none left.
+
+        Calls are refused side by side: whoever finds that another has turned already asks that way too.
+        """
+        if self._modes[0] != mode:
+            return True
         if len(self._modes) > 1:
             self._modes.pop(0)
             return True
-        has_format = "response_format" in self._supported
         self._supported -= {"response_format"}
-        return has_format
+        return "response_format" in params
 
     async def send(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Completion:
         """Send one conversation, in OpenAI's terms, in exactly one request. Raises ProviderError."""
@@ -157,9 +167,15 @@ class LiteLLMClient:
         ]
 
 
-@functools.cache
 def load_litellm() -> ModuleType:
-    """Import litellm, which takes seconds, with everything off that it would do on its own account."""
+    """Import litellm, which takes seconds, once, whoever asks for it at the same time."""
+    with LOADING:
+        return import_litellm()
+
+
+@functools.cache
+def import_litellm() -> ModuleType:
+    """Import litellm with everything off that it would do on its own account."""
     prepare_litellm_environment()
     warnings.filterwarnings("ignore", message=".*`ReadOnly` qualifier", category=UserWarning)  # about its own types
     import litellm  # noqa: PLC0415 - only when a provider is first needed
@@ -179,19 +195,26 @@ def load_litellm() -> ModuleType:
 
 def repair(litellm: ModuleType) -> None:
     """Change what no setting of litellm's changes; DECISIONS.md says why each of these is needed."""
+    import httpx  # noqa: PLC0415 - already loaded by litellm
     from litellm import utils  # noqa: PLC0415
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler  # noqa: PLC0415
     from litellm.llms.custom_httpx.llm_http_handler import BaseLLMHTTPHandler  # noqa: PLC0415
     from litellm.responses import main as responses  # noqa: PLC0415
 
     call = BaseLLMHTTPHandler._make_common_async_call  # noqa: SLF001
+    send = httpx.AsyncClient.send
 
     async def call_and_show(self: Any, **kwargs: Any) -> Any:
         response = await call(self, **kwargs)
         kwargs["logging_obj"].post_call(original_response=response.text)
         return response
 
+    async def send_once(self: Any, request: Any, **options: Any) -> Any:
+        return await send(self, request, **{**options, "follow_redirects": False})
+
     patches: tuple[tuple[Any, str, Any], ...] = (
+        # A redirect is a request that nobody counts, and it takes the key wherever the answer points.
+        (httpx.AsyncClient, "send", send_once),
         # A second request after a dropped connection is a retry that nobody counts.
         (AsyncHTTPHandler, "single_connection_post_request", raise_again),
         # Cohere's reader keeps the billed units to itself.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import ProviderError, ProviderTimeout
-from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Deployment, Usage
+from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Provider, Usage
 from feedback_gateway.llm.prices import cost
 
 
@@ -17,13 +17,14 @@ class MeteringClient:
     provider, who bills either way, is heard out for the deployment's time limit so that the cost is known.
     """
 
-    def __init__(self, inner: CompletionClient, deployment: Deployment, *, clock: Clock) -> None:
+    def __init__(self, inner: Provider, deployment: Deployment, *, clock: Clock) -> None:
         self._inner = inner
         self._deployment = deployment
         self._clock = clock
 
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:
         """Ask once. Raises ProviderError; on cancellation the attempt stays in `call.pending` until it is settled."""
+        await self._inner.prepare()
         attempt = call.start_attempt(self._deployment, started_at=self._clock.now(), purpose=request.purpose)
         task = asyncio.create_task(self._ask(request, call, attempt))
         call.pending.add(task)

@@ -118,3 +118,11 @@ class CompletionClient(Protocol):
     async def complete(self, request: CompletionRequest, call: "Call") -> Completion:
         """Answer `request`; note what it cost in `call`. Raises errors of `feedback_gateway.errors` only."""
         ...
+
+
+class Provider(CompletionClient, Protocol):
+    """The client of one deployment, at the end of the wrappers."""
+
+    async def prepare(self) -> None:
+        """Load what the first request needs, once; the time it takes is nobody's attempt."""
+        ...

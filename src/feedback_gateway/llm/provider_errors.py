@@ -48,7 +48,7 @@ STATUSES: Mapping[int, type[ProviderError]] = {
     425: ProviderUnavailable,
     429: ProviderRateLimited,
 }
-"""By status; the rest goes by class, else 4xx is rejected and 5xx unavailable."""
+"""By status; the rest goes by class, else 3xx and 4xx are rejected and 5xx unavailable."""
 
 PHRASES: Mapping[type[ProviderError], str] = {
     ContextTooLong: "the request is larger than the model's context",
@@ -105,7 +105,7 @@ def kind_of(error: BaseException) -> type[ProviderError]:
     """Which of ours stands for `error`: what litellm read from its text first, then its status, then its class."""
     ancestors = [f"{one.__module__.partition('.')[0]}.{one.__name__}" for one in type(error).__mro__]
     status = status_of(error) or HTTPStatus.INTERNAL_SERVER_ERROR
-    is_ours = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    is_ours = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     by_text = [CLASSES[name] for name in ancestors if name in CLASSES and name.startswith("litellm.")]
     by_class = [CLASSES[name] for name in ancestors if name in CLASSES]
     by_status = [STATUSES[status]] if status in STATUSES else []

@@ -28,6 +28,9 @@ class ScriptedClient:
         steps = list(steps)
         self._steps = chain(steps, repeat(steps[-1]))
 
+    async def prepare(self) -> None:
+        """Nothing to load."""
+
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 the protocol's
         """Give the next step: a completion, an error to raise, or what a function makes of the request."""
         self.requests.append(request)

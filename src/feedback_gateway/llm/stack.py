@@ -7,14 +7,14 @@ from feedback_gateway.clock import Clock
 from feedback_gateway.llm.deadline import DeadlineClient
 from feedback_gateway.llm.fallback import FallbackClient, Member
 from feedback_gateway.llm.metering import MeteringClient
-from feedback_gateway.llm.models import CompletionClient, Deployment
+from feedback_gateway.llm.models import CompletionClient, Deployment, Provider
 from feedback_gateway.llm.retrying import RetryingClient
 from feedback_gateway.llm.validating import ValidatingClient
 
 
 def build_stack(
     deployments: Iterable[Deployment],
-    provider: Callable[[Deployment], CompletionClient],
+    provider: Callable[[Deployment], Provider],
     *,
     fallbacks: Mapping[str, Sequence[str]],
     backoff_s: float,

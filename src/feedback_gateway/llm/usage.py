@@ -1,12 +1,13 @@
 """From a provider's usage block to billed tokens in disjoint parts: one reader a convention. Knows no prices."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from feedback_gateway.llm.models import Usage
 
 Block = Mapping[str, Any]
 CHARS_A_TOKEN = 3
+MOST_TOKENS = 10**9
 """English has about 4 characters a token, most other text fewer: 3 errs towards too much."""
 
 
@@ -37,12 +38,16 @@ def estimate(*, prompt: int, answer: int) -> Usage:
 
 
 def count(block: object, *names: str) -> int:
-    """The first of `names` that holds a number, 0 where none does; negative counts are none."""
+    """The first of `names` that holds a count, 0 where none does; what no prompt could have is no count."""
     if not isinstance(block, Mapping):
         return 0
     values = (block.get(name) for name in names)
-    numbers = (int(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool))
-    return max(0, next(numbers, 0))
+    return next((int(value) for value in values if is_count(value)), 0)
+
+
+def is_count(value: object) -> TypeGuard[int | float]:
+    """Whether `value` may be a number of tokens: NaN, infinity, negative and absurd numbers may not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
 
 
 def inclusive(prompt: int, output: int, *, cache_read: int = 0, cache_write: int = 0, reasoning: int = 0) -> Usage:

@@ -1,6 +1,8 @@
 """Runs tasks: an item in, a request to a model, a checked answer out; one at a time or many at once."""
 
 import asyncio
+import logging
+import traceback
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -18,6 +20,8 @@ from feedback_gateway.tasks.registry import Task, TaskRegistry
 from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 LOOK_AHEAD = 4
 NO_PREFERENCE = Preference()
@@ -96,7 +100,12 @@ class TaskService:
 
         async def admitted(item: object) -> Answer | Failure:
             async with gate:
-                return await self._outcome(order, item)
+                try:
+                    return await self._outcome(order, item)
+                except Exception as fault:  # noqa: BLE001 a fault of ours with one item must not cost the others their answers
+                    frames = "".join(traceback.format_tb(fault.__traceback__))  # not its message: it may quote the text
+                    logger.error("an item failed with %s\n%s", type(fault).__name__, frames)  # noqa: TRY400
+                    return Failure(id=id_of(item), error=GatewayError("the gateway failed with this item"))
 
         async def pull() -> None:
             try:
