@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -152,37 +153,66 @@ async def test_unknown_task_lists_the_tasks_there_are(client: httpx.AsyncClient)
     assert "mood" in response.json()["detail"]
 
 
+class Slow:
+    """A provider that answers once it may."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Nothing to load."""
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+        """Wait, then answer."""
+        self.asked.set()
+        await self.may_answer.wait()
+        return answer('{"mood": "good"}')
+
+
+MOOD_SCOPE = {
+    "type": "http",
+    "method": "POST",
+    "path": "/v1/mood",
+    "query_string": b"",
+    "headers": [(b"content-type", b"application/json")],
+}
+
+
 async def test_call_of_a_client_that_goes_away_ends_and_is_booked(settings: Settings) -> None:
     """Nothing waits for nobody; what the provider was asked meanwhile it still bills."""
-    asked, may_answer = asyncio.Event(), asyncio.Event()
-
-    class Slow:
-        async def prepare(self) -> None:
-            """Nothing to load."""
-
-        async def complete(self, request: CompletionRequest, call: Call) -> Completion:
-            asked.set()
-            await may_answer.wait()
-            return answer('{"mood": "good"}')
-
-    async with open_services(settings, provider=lambda _: Slow()) as services:
+    slow = Slow()
+    async with open_services(settings, provider=lambda _: slow) as services:
         app = create_app(settings, services)
-        messages = client_that_leaves(json.dumps({"text": "fine"}).encode(), once=asked)
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v1/mood",
-            "query_string": b"",
-            "headers": [(b"content-type", b"application/json")],
-        }
+        messages = client_that_leaves(json.dumps({"text": "fine"}).encode(), once=slow.asked)
         async with asyncio.timeout(5):
-            await app(scope, messages.__anext__, discard)
-        may_answer.set()
+            await app(dict(MOOD_SCOPE), messages.__anext__, discard)
+        slow.may_answer.set()
         await services.recorder.drain(5)
         async with caller_of(app) as client:
             logged = (await client.get("/v1/calls")).json()["data"]
 
     assert [(row["status"], row["usage"]["cost_usd"]) for row in logged] == [("cancelled", "0.000054")]
+
+
+async def test_request_that_outlasts_the_shutdown_is_told_to_ask_again(settings: Settings) -> None:
+    """The server cancels what it cannot wait for; the caller gets a 503 that says so, not a broken answer."""
+    slow, sent = Slow(), []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async with open_services(settings, provider=lambda _: slow) as services:
+        app = create_app(settings, services)
+        messages = client_that_leaves(json.dumps({"text": "fine"}).encode(), once=asyncio.Event())
+        serving = asyncio.create_task(app(dict(MOOD_SCOPE), messages.__anext__, send))
+        await slow.asked.wait()
+        serving.cancel("the time for shutting down is over")
+        await serving
+        slow.may_answer.set()
+
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"1") in sent[0]["headers"]
 
 
 async def client_that_leaves(body: bytes, *, once: asyncio.Event) -> AsyncIterator[dict[str, object]]:

@@ -133,3 +133,12 @@ def test_files_of_editors_are_no_prompts(tmp_path: Path) -> None:
     (tmp_path / "gone.v1.prompt").symlink_to(tmp_path / "nowhere")
 
     assert PromptLibrary.load([tmp_path]).names() == ("topic",)
+
+
+def test_pipe_in_the_folder_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    """Opening it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.v1.prompt")
+
+    library = PromptLibrary([tmp_path])
+
+    assert "is no regular file" in library.broken[tmp_path / "pipe.v1.prompt"]

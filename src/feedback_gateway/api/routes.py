@@ -68,6 +68,7 @@ def add_routes(app: FastAPI) -> None:
             page.endpoint,
             methods=["GET"],
             tags=[page.tag],
+            summary=(page.endpoint.__doc__ or "").split("\n")[0].rstrip("."),
             responses=page.responses,
             response_model=None,
             dependencies=[Depends(page.query)],

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from feedback_gateway.api.problems import MEDIA_TYPE, URN
+from feedback_gateway import errors
+from feedback_gateway.api.problems import MEDIA_TYPE, URN, problem
 
 Schema = dict[str, Any]
 
@@ -167,6 +168,23 @@ WHEN: Mapping[int, str] = {
     503: "Shutting down, or a needed part is missing.",
     504: "The call's deadline passed.",
 }
+EXAMPLES: Mapping[int, errors.GatewayError] = {
+    400: errors.MalformedRequest("the body is not JSON: Expecting value at line 1, column 1"),
+    404: errors.UnknownTask("no task 'sentimet'; there are: categorize, classify, sentiment"),
+    405: errors.MethodNotAllowed("PUT is not for this path; GET is"),
+    413: errors.TooLarge("the body is over the limit of 10,000,000 bytes"),
+    415: errors.UnsupportedMediaType("send JSON, as content-type: application/json"),
+    422: errors.InvalidRequest(
+        "the item does not fit the task 'sentiment': text: must not be empty",
+        problems=[errors.Problem(("text",), "must not be empty")],
+    ),
+    500: errors.GatewayError(""),
+    502: errors.ProviderFailed(
+        "model 'default': openai/gpt-5-mini: provider-unavailable (HTTP 500): the provider failed", retryable=True
+    ),
+    503: errors.Unavailable("the embedded model does not do 'translate'; add a language model to `model_list`"),
+    504: errors.DeadlineExceeded("no answer within 30 s; asked: openai/gpt-5-mini"),
+}
 EVERYWHERE = (405, 500, 503)
 
 
@@ -177,7 +195,8 @@ def problems(*statuses: int) -> dict[int | str, Schema]:
         headers = CALL_ID_HEADER | (RETRY_HEADER if status in {502, 503} else {})
         if status == 405:  # noqa: PLR2004 - the one status that names methods
             headers = headers | {"allow": {"description": "methods that there are", "schema": TEXT}}
-        content = {MEDIA_TYPE: {"schema": ref("Problem")}}
+        example = problem(EXAMPLES[status], call_id="01KAQ3V5Z8Q0W3T9Y6M2C4D7EF")
+        content = {MEDIA_TYPE: {"schema": ref("Problem"), "example": example}}
         found[status] = {"description": WHEN[status], "headers": headers, "content": content}
     return found
 

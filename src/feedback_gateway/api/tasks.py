@@ -18,7 +18,7 @@ from feedback_gateway.api.deps import consumer_of, refuse_query, services_of
 from feedback_gateway.api.envelopes import Envelope, read_envelope
 from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, problem_response
 from feedback_gateway.api.rendering import answer_json, many_json
-from feedback_gateway.errors import GatewayError, MethodNotAllowed
+from feedback_gateway.errors import GatewayError, MethodNotAllowed, Unavailable
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.models import Answer
 
@@ -91,7 +91,10 @@ def to_json(value: Any) -> bytes:
 
 @asynccontextmanager
 async def cancelled_with(request: Request) -> AsyncIterator[None]:
-    """Cancel the block when the client closes its connection. Raises ClientWentAwayError then."""
+    """Cancel the block when the client closes its connection. Raises ClientWentAwayError then.
+
+    Raises Unavailable where the server cancels it, which it does to what outlasts its time for shutting down.
+    """
     block = asyncio.current_task()
     assert block is not None  # noqa: S101 - every coroutine here runs in a task
     gone = asyncio.Event()
@@ -107,8 +110,9 @@ async def cancelled_with(request: Request) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        if gone.is_set() and not block.uncancel():
+        block.uncancel()
+        if gone.is_set():
             raise ClientWentAwayError from None
-        raise
+        raise Unavailable("the gateway is shutting down; ask again", retry_after=1) from None
     finally:
         watcher.cancel()

@@ -26,7 +26,7 @@ GROUPINGS: Mapping[Grouping, ColumnElement[str]] = {
 }
 AGO = re.compile(r"(\d{1,9})\s*([smhdw])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001 as OWASP lists them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, Protocol
 
+from feedback_gateway.calls.reports import FORMULA_STARTS
 from feedback_gateway.cli.terminal import Column, format_line, header_lines
 
 OutputFormat = Literal["jsonl", "csv", "table"]
@@ -15,7 +16,6 @@ ANSWER_COLUMNS = ("call_id", "task", "prompt_version", "model", "deployment", "c
 USAGE_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
 RESERVED = frozenset({*ANSWER_COLUMNS, "result", "usage", "error", "line"})
 MORE = "more"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ID_WIDTH = 12
 LABEL_WIDTH = 14
 MOST_LABELS = 5
@@ -97,7 +97,7 @@ def safe_cell(value: Any) -> str:
     elif isinstance(value, int | float):
         return str(value)
     text = str(value).encode("utf-8", "replace").decode()
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,8 @@ def take_snapshot(folders: Sequence[Path], before: Mapping[Path, Entry]) -> Snap
 
 def read_entry(path: Path, stamp: Stamp, last: Entry | None) -> Entry:
     """The file as it is now, or its last good version where it is broken now."""
+    if not path.is_file():  # opening a pipe would wait for its writer
+        return Entry(stamp, last.prompt if last else None, f"{path}:1: is no regular file")
     try:
         return Entry(stamp, parse_prompt(path), None)
     except ConfigurationError as error:
