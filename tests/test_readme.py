@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from tests.readme import README, agrees, answers, examples
 
 pytestmark = pytest.mark.anyio

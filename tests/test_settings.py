@@ -98,6 +98,10 @@ def test_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("tasks: {classify: {modle: a}}", "tasks.classify.modle: there is no such setting; did you mean model?"),
         ("retry: {deadline: 3 parsecs}", "retry.deadline: must be a duration"),
         ("retry: {attempts: 0}", "retry.attempts"),
+        ("model_list:\n  - litellm_params: {api_key: sk-secret, weight: ]}", "gateway.yaml:2: no valid YAML"),
+        ("retry: {attempts: 2}\nretry: {attempts: 3}", "gateway.yaml:2: no valid YAML: a key stands twice"),
+        ("fallbacks: {default: [default]}", "fallbacks.default names a model that was asked before"),
+        ("model_list: [{model_name: '', litellm_params: {model: a/b}}]", "model_list.0.model_name"),
         ("retry: {deadline: soon}", "retry.deadline"),
         ("retry: {deadline: 0s}", "retry.deadline"),
         ("retry: {deadline: -3}", "retry.deadline"),
@@ -117,6 +121,17 @@ def test_what_cannot_work_is_refused_in_one_line_that_names_it(tmp_path: Path, t
 
     assert message in refusal.value.detail
     assert "\n" not in refusal.value.detail
+    assert "sk-secret" not in refusal.value.detail
+
+
+def test_slip_in_the_environment_is_named_without_its_value(tmp_path: Path) -> None:
+    """A key may stand in it."""
+    environ = {"FEEDBACK_GATEWAY_MODEL_LIST": "[{sk-secret"}
+
+    with pytest.raises(ConfigurationError) as refusal:
+        load_settings(written(tmp_path, ""), environ=environ)
+
+    assert "FEEDBACK_GATEWAY_MODEL_LIST" in refusal.value.detail
     assert "sk-secret" not in refusal.value.detail
 
 

@@ -58,7 +58,7 @@ class ModelEntry(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model_name: str
+    model_name: str = Field(min_length=1)
     litellm_params: DeploymentParams
     model_info: dict[str, Any] = {}
 
@@ -141,6 +141,10 @@ class Settings(Section):
         aliases = {entry.model_name for entry in self.model_list}
         named = {("fallbacks", source): [source, *targets] for source, targets in self.fallbacks.items()}
         named |= {("tasks", name): [task.model] for name, task in self.tasks.items() if task.model}
+        for source, targets in self.fallbacks.items():
+            if source in targets or len(set(targets)) < len(targets):
+                message = f"fallbacks.{source} names a model that was asked before; name each once, and not {source!r}"
+                raise ValueError(message)
         for (section, key), models in named.items():
             for model in models:
                 if model not in aliases:
@@ -162,7 +166,7 @@ def load_settings(path: Path | None = None, *, environ: dict[str, str] | None = 
     data = expand(data, environ=environ, where=str(file))
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX):
-            override(data, name.removeprefix(PREFIX).lower().split("__"), yaml.safe_load(value) if value else None)
+            override(data, name.removeprefix(PREFIX).lower().split("__"), parse_yaml(value, where=name))
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
@@ -199,14 +203,40 @@ def section_of(loc: tuple[int | str, ...]) -> type[BaseModel]:
 def read_yaml(file: Path) -> dict[str, Any]:
     """One YAML mapping; an empty file is an empty one."""
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: no valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{file}: is no UTF-8 text") from None
+    data = parse_yaml(text, where=str(file))
     if data is not None and not isinstance(data, dict):
         raise ConfigurationError(f"{file}: must hold settings as `name: value`, not a {type(data).__name__}")
     return data or {}
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Reads plain YAML and refuses a key that stands twice in one mapping: nobody knows which one was meant."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 theirs
+        """One mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem="a key stands twice", problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """What `text` says. Raises ConfigurationError with the line, and never with the text, which may hold a key."""
+    try:
+        return yaml.load(text, Loader=StrictLoader)  # noqa: S506 a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigurationError(f"{where}{line}: no valid YAML: {error.problem or 'cannot be read'}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ConfigurationError(f"{where}: no valid YAML") from None
 
 
 def expand(value: Any, *, environ: dict[str, str], where: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, case, func, select
 from sqlalchemy.sql import ColumnElement
 
+from feedback_gateway.calls.spreadsheets import guarded
 from feedback_gateway.calls.tables import calls
 from feedback_gateway.errors import InvalidRequest, Problem
 from feedback_gateway.storage.columns import ExactSum, UtcDay
@@ -26,7 +27,6 @@ GROUPINGS: Mapping[Grouping, ColumnElement[str]] = {
 }
 AGO = re.compile(r"(\d{1,9})\s*([smhdw])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001 as OWASP lists them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +129,7 @@ def as_csv(rows: Iterable[Mapping[str, object]]) -> str:
 def _cell(value: object) -> object:
     if isinstance(value, Decimal):
         return format(value, "f")
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    return guarded(value) if isinstance(value, str) else value
 
 
 def _figures() -> list[ColumnElement[Any]]:

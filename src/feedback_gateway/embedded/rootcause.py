@@ -70,7 +70,8 @@ class CauseFinder:
         """The task's answer; with no error line and no stated reason, no hypothesis at all."""
         patterns = error_patterns(logs)
         reasons = [span for span in sentences(text) if _REASON.search(span.text)]
-        hypotheses = [self._from_log(pattern, knowledge) for pattern in patterns[:MOST_HYPOTHESES]]
+        cut = logs.count("\n") > READ_LINES
+        hypotheses = [self._from_log(pattern, knowledge, cut=cut) for pattern in patterns[:MOST_HYPOTHESES]]
         hypotheses += [self._from_text(span, knowledge) for span in reasons[: MOST_HYPOTHESES - len(hypotheses)]]
         return {
             "hypotheses": hypotheses,
@@ -78,12 +79,14 @@ class CauseFinder:
             "missing_information": _missing(text, logs, patterns, knowledge),
         }
 
-    def _from_log(self, pattern: Pattern, knowledge: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _from_log(self, pattern: Pattern, knowledge: Sequence[Mapping[str, Any]], *, cut: bool) -> dict[str, Any]:
         said = quote(pattern.line)
         origin = _ORIGIN.search(pattern.line.text) is not None
         likelihood = "medium" if origin or pattern.count >= REPEATED else "low"
         near = self._near(said, knowledge)
         times = "once" if pattern.count == 1 else f"{pattern.count} times"
+        if cut:
+            times += f" in the first {READ_LINES:,} lines"
         return {
             "cause": f"Behind this log line, seen {times}: {said}",
             "likelihood": "high" if near and origin and pattern.count >= REPEATED else likelihood,

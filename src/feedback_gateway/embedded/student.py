@@ -16,6 +16,7 @@ from feedback_gateway.embedded.severity import SeverityReader, load_rules
 from feedback_gateway.embedded.summarize import DEFAULT_WORDS, FEWEST_WORDS, Summarizer
 from feedback_gateway.embedded.text import any_quote, quote, words
 
+HAPPY = 0.3
 Answer = tuple[dict[str, Any], bool]
 Reader = Callable[[Mapping[str, Any], Mapping[str, Any] | None], Answer]
 
@@ -103,6 +104,14 @@ class Student:
         reading = self._reading(item)
         sentiment, unsure_sentiment = self.sentiment.read(reading)
         category, unsure_category = self.categorizer.read(reading, taxonomy or {})
+        if (
+            sentiment["label"] == "negative"
+            and category["alternatives"]
+            and self._speaks_well(category, taxonomy or {})
+        ):
+            second = category["alternatives"][0]  # a complaint is nobody's praise
+            category = {**category, **second, "subcategory": None}
+            unsure_category = True
         severity, _ = self.severity.read(reading, taxonomy, sentiment["score"])
         quotes = [entry["quote"] for entry in (*sentiment["evidence"], *category["evidence"])]
         value = {
@@ -116,6 +125,14 @@ class Student:
             "evidence": [{"quote": text} for text in dict.fromkeys(quotes)],
         }
         return value, unsure_sentiment or unsure_category
+
+    def _speaks_well(self, category: Mapping[str, Any], taxonomy: Mapping[str, Any]) -> bool:
+        """Whether the description of the category itself is a happy one, as that of praise is."""
+        for entry in taxonomy.get("categories") or ():
+            if str(entry.get("name") or "").strip() == category["category"]:
+                described = Reading(f"{entry['name']}: {entry.get('description') or ''}", self.embedder, self.detector)
+                return self.sentiment.score(described) > HAPPY
+        return False
 
     def _summarize(self, item: Mapping[str, Any], _taxonomy: Mapping[str, Any] | None) -> Answer:
         texts = item.get("texts") or [{"id": item.get("id") or "1", "text": item.get("text") or ""}]

@@ -2,6 +2,7 @@
 # ruff: noqa: SIM905  a list of words reads best as words
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ RELEVANCE = 0.7
 """Weight of relevance against novelty in maximal marginal relevance (Carbonell and Goldstein, 1998)."""
 ECHO = 0.1
 """What a doubling of the sentences that say about the same adds to a sentence's relevance."""
+TITLE_WIDTH = 100
 TITLE_TERMS = 3
 MOST_ACTIONS = 5
 STOP_WORDS = frozenset(
@@ -70,7 +72,7 @@ class Summarizer:
     def read(self, items: Sequence[Mapping[str, Any]], audience: str, max_words: int) -> dict[str, Any]:
         """The task's answer from items with `id` and `text`; `summary` holds at most `max_words` words."""
         candidates = _candidates(items)
-        headline = _headline(items)
+        headline = _headline(items, candidates)
         if not candidates:
             points = [(str(item["id"]), any_quote(str(item["text"]))) for item in items[:1]]
             said = [{"point": point, "item_ids": [ident]} for ident, point in points if point]
@@ -148,16 +150,19 @@ def _fit_words(points: Sequence[str], max_words: int) -> str:
     return " ".join(taken) if taken else " ".join(points[0].split()[:max_words])
 
 
-def _headline(items: Sequence[Mapping[str, Any]]) -> str:
-    """The words that most items share, each with the number of items that have it."""
+def _headline(items: Sequence[Mapping[str, Any]], candidates: Sequence[Sentence]) -> str:
+    """The words that most items share, each with the number of items that have it; of one item its first sentence."""
+    if len(items) == 1:
+        said = candidates[0].cleaned if candidates else clean(str(items[0]["text"]))
+        return f"1 item: {textwrap.shorten(said, TITLE_WIDTH, placeholder=' …')}"
     seen: Counter[str] = Counter()
     for item in items:
         found = {word for word in words(clean(str(item["text"]))) if len(word) > 3 and word not in STOP_WORDS}  # noqa: PLR2004
         seen.update(sorted(word for word in found if word[0].isalpha()))
-    ranked = sorted(seen.items(), key=lambda entry: (-entry[1], -len(entry[0]), entry[0]))
+    shared = [(word, count) for word, count in seen.items() if count > 1]
+    ranked = sorted(shared, key=lambda entry: (-entry[1], -len(entry[0]), entry[0]))
     top = ", ".join(f"{word} ({count})" for word, count in ranked[:TITLE_TERMS])
-    size = "1 item" if len(items) == 1 else f"{len(items)} items"
-    return f"{size}: {top}" if top else f"{size} without a common word"
+    return f"{len(items)} items: {top}" if top else f"{len(items)} items without a common word"
 
 
 def _actions(candidates: Sequence[Sentence], alike: Array, chosen: Sequence[int]) -> list[str]:

@@ -127,7 +127,11 @@ def threshold_levels(entry: Mapping[str, Any]) -> list[Level]:
 def listed_levels(entry: Mapping[str, Any]) -> list[Level]:
     """Tiers written as `tiered_pricing: [{range: [0, 32000], input_cost_per_token: …}, …]`, cheapest first."""
     rows = entry.get("tiered_pricing") or []
-    levels = [Level(int(row["range"][0]), prices_of(row, suffix="")) for row in rows]
+    try:
+        levels = [Level(int(row["range"][0]), prices_of(row, suffix="")) for row in rows]
+    except (TypeError, ValueError, LookupError, AttributeError):
+        shape = "[{range: [0, 32000], input_cost_per_token: 0.000001}, …]"
+        raise ConfigurationError(f"tiered_pricing: must be a list such as {shape}") from None
     return sorted(levels, key=lambda level: level.threshold)
 
 

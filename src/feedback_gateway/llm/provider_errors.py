@@ -75,6 +75,8 @@ PLAIN = (
     "quota billing account project"
 )
 """Words of any error message: they give nothing away even where a user wrote them too."""
+UNREACHABLE = re.compile(r"(?i)connection (?:error|refused)|cannot connect|name or service not known|getaddrinfo")
+UNREACHED = "no connection; is api_base right, and is the server running?"
 MISSING = re.compile(r"No module named '([\w.]+)'")
 WORD = re.compile(r"\w+")
 MASKS = re.compile(r"…(?:[^\w…]*…)+")
@@ -92,7 +94,7 @@ def translate(
     headers = getattr(error, "litellm_response_headers", None)
     status = status_of(error) if headers is not None else None
     kind = kind_of(error)
-    said = provider_message(error) if headers is not None else ""
+    said = provider_message(error) if headers is not None else UNREACHED if UNREACHABLE.search(str(error)) else ""
     return kind(
         sentence(kind, status=status, said=scrub(said, secrets=secrets, prompt=prompt)),
         status=status,

@@ -1,5 +1,6 @@
 """Takes apart what somebody wrote as a taxonomy and collects every flaw with its place; builds nothing itself."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,9 +90,9 @@ class Reader:
                 self.refuse(place, "must be an object or a name")
                 continue
             name = self.name(row.get("name"), (*place, "name") if row is item else place)
-            if name and name.casefold() in taken:
-                self.refuse(place, f"the name {taken[name.casefold()]!r} stands twice (case makes no difference)")
-            taken.setdefault(name.casefold(), name)
+            if name and plain(name) in taken:
+                self.refuse(place, f"the name {taken[plain(name)]!r} stands twice (case makes no difference)")
+            taken.setdefault(plain(name), name)
             yield place, {**self.mapping(row, place, known=("name", *known)), "name": name}
 
     def entries(self, value: object, loc: Loc, *, most: int) -> Iterator[tuple[Loc, Any]]:
@@ -110,12 +111,17 @@ class Reader:
         text = self.text(value, loc, most=MAX_NAME)
         if not text:
             return None
-        if text.casefold() not in names:
+        if plain(text) not in names:
             known = ", ".join(list(names.values())[:20]) or "none"
             self.refuse(loc, f"{text!r} is not known; there are: {known}")
-        return names.get(text.casefold())
+        return names.get(plain(text))
 
 
 def folded(names: Iterable[str]) -> Names:
     """Names by their case-folded form."""
-    return {name.casefold(): name for name in names}
+    return {plain(name): name for name in names}
+
+
+def plain(name: str) -> str:
+    """A name without what makes no other name of it: case, and the form in which Unicode writes its letters."""
+    return unicodedata.normalize("NFKC", name).casefold()
