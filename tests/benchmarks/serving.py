@@ -92,7 +92,8 @@ async def serve(app: ASGIApp) -> None:
     """Serve `app` the way the gateway serves itself, until a signal ends it."""
     listener = bind("127.0.0.1", 0)
     config = uvicorn.Config(app, loop="uvloop", http="httptools", lifespan="off", log_level="error", access_log=False)
-    await AnnouncingServer(config, url_of(listener)).serve(sockets=[listener])
+    server = AnnouncingServer(config, url=url_of(listener), refuse_new=lambda: None)
+    await server.serve(sockets=[listener])
 
 
 async def serve_instant() -> None:

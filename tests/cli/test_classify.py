@@ -3,15 +3,24 @@
 import csv
 import io
 import json
+import os
+import pty
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from feedback_gateway.cli import classify_rows
+from feedback_gateway.cli.classify import ClassifyOptions
+from feedback_gateway.cli.progress import Tally
+from feedback_gateway.settings import Settings
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -58,6 +67,67 @@ def test_rows_are_answered_in_order_and_bad_ones_in_their_place(run: Run) -> Non
     assert done.stderr == "6 rows, 4 failed, cost 0 USD\n"
 
 
+def test_progress_follows_the_rows_that_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what was read ahead: after each row the position is that row's end."""
+    lines = [json.dumps({"text": f"It crashed {number}"}) + "\n" for number in range(300)]
+    (tmp_path / "in.jsonl").write_text("".join(lines))
+    shown: list[tuple[int, int]] = []
+
+    class Recorder:
+        def show(self, tally: Tally, *, position: int) -> None:
+            shown.append((tally.rows, position))
+
+    monkeypatch.setattr(classify_rows, "display", lambda _size: nullcontext(Recorder()))
+    options = ClassifyOptions(
+        file=tmp_path / "in.jsonl",
+        task="severity",
+        output_format="jsonl",
+        output=tmp_path / "out.jsonl",
+        resume=False,
+        force=False,
+        text_column="text",
+        input_format=None,
+        encoding=None,
+        model=None,
+        prompt_version=None,
+        concurrency=None,
+    )
+
+    classify_rows.classify_file(options, Settings(database_url=f"sqlite:///{tmp_path}/calls.db"))
+
+    assert shown == [(count, sum(map(len, lines[:count]))) for count in range(1, 301)]
+
+
+def test_rows_on_a_terminal_are_not_torn_by_a_bar(tmp_path: Path) -> None:
+    """Where both go there the rows alone are shown."""
+    (tmp_path / "in.jsonl").write_text('{"text": "It crashes"}\n' * 3)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "feedback_gateway", "classify", "in.jsonl", "--format", "table"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+
+    seen = b""
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while part := os.read(ours, 1 << 16):
+            seen += part
+    os.close(ours)
+
+    assert process.wait(timeout=60) == 0
+    lines = seen.decode().replace("\r", "").splitlines()
+    assert len(lines) == 2 + 3 + 1
+    assert lines[-1] == "3 rows, 0 failed, cost 0 USD"
+    assert "\x1b" not in seen.decode()
+
+
+def test_the_name_of_the_output_asks_for_its_format(run: Run, tmp_path: Path) -> None:
+    """Unless --format does."""
+    run("classify", "--task", "severity", "--output", "a.csv", given='{"text": "a"}')
+    run("classify", "--task", "severity", "--output", "b.csv", "--format", "jsonl", given='{"text": "a"}')
+
+    assert (tmp_path / "a.csv").read_text().startswith('"id","text"')
+    assert len(parsed((tmp_path / "b.csv").read_text())) == 1
+
+
 def test_a_csv_file_comes_back_with_its_columns(run: Run, tmp_path: Path) -> None:
     """Any dialect in, safe commas out, ragged rows told."""
     (tmp_path / "in.csv").write_bytes('id;comment;model\n1;"=cmd; größer";A\n2;short\n3;I love it;B\n'.encode())
@@ -89,10 +159,12 @@ def test_a_table_is_for_people(run: Run) -> None:
         (["gone.jsonl"], "", "gone.jsonl: No such file"),
         (["--resume"], "", "--resume needs --output"),
         (["--task", "nothing"], '{"text": "a"}', "no task 'nothing'; there are: "),
-        (["--model", "nothing"], '{"text": "a"}', "no model 'nothing': no such model; there are: default"),
-        (["--format", "xml"], "", "'xml' is not one of 'jsonl', 'csv', 'table'"),
+        (["--model", "nothing"], '{"text": "a"}', "--model nothing: no such model; there are: default"),
+        (["--format", "xml"], "", "Invalid value for '--format': 'xml' is not one of 'jsonl', 'csv', 'table'"),
         (["--config", "gone.yaml"], "", "gone.yaml: No such file"),
         ([], '[{"text": "a"}]', "a JSON array"),
+        (["--prompt-version", "9"], '{"text": "a"}', ": the task 'classify' has no prompt version 9; there are: 1\n"),
+        (["--task", "translate"], "text\na\n", "translate: each row needs a column `target_language`; standard input"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(run: Run, arguments: list[str], given: str, said: str) -> None:
@@ -184,7 +256,7 @@ def test_a_signal_ends_a_run_between_rows(start: Start, tmp_path: Path, number: 
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
 
-    assert (process.returncode, errors) == (code, b"")
+    assert (process.returncode, errors) == (code, b"stopped; the same command with --resume goes on\n")
     assert all("result" in row for row in parsed((tmp_path / "out.jsonl").read_text()))
 
 

@@ -5,9 +5,15 @@ import io
 import json
 import subprocess
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from feedback_gateway.calls.reports import UsageRow
+from feedback_gateway.cli.checkup import each_once
+from feedback_gateway.cli.usage import usage_table
+from feedback_gateway.settings import DeploymentParams, ModelEntry
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -83,12 +89,40 @@ def test_usage_comes_straight_from_the_database(run: Run) -> None:
     assert run("usage", "--since", "2999-01-01").stdout == "No calls.\n"
 
 
-@pytest.mark.parametrize("arguments", [["--by", "nonsense"], ["--since", "yesterdayish"]])
-def test_a_question_about_usage_that_cannot_be_answered(run: Run, arguments: list[str]) -> None:
-    """One line, exit 2."""
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--by", "foo"], "--by foo: takes consumer, task, model, day, each once"),
+        (["--since", "x"], "--since: write a time such as 24h, 7d, 2026-03-01 or 2026-03-01T12:00:00Z"),
+    ],
+)
+def test_a_question_about_usage_that_cannot_be_answered(run: Run, arguments: list[str], said: str) -> None:
+    """One line that names the option and says once what it takes; exit 2."""
     done = run("usage", *arguments)
 
-    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert (done.returncode, done.stderr, done.stdout) == (2, f"feedback-gateway: {said}\n", "")
+
+
+def test_figures_that_are_0_make_room_on_a_narrow_terminal() -> None:
+    """Calls and cost always stand."""
+    row = UsageRow(
+        group={"task": "classify", "model": "x" * 60},
+        calls=3,
+        cached_calls=0,
+        failed_calls=1,
+        input_tokens=0,
+        cached_input_tokens=0,
+        output_tokens=0,
+        cost_usd=Decimal(0),
+        saved_usd=Decimal(0),
+        unknown_cost_calls=0,
+    )
+
+    narrow, wide = (usage_table(["task", "model"], [row], width=width) for width in (70, None))
+
+    assert narrow.splitlines()[0].split() == ["task", "model", "calls", "failed", "cost", "USD"]
+    assert max(map(len, narrow.splitlines())) == 70
+    assert "cached input" in wide
 
 
 def test_a_fresh_installation_is_in_order(run: Run) -> None:
@@ -124,6 +158,42 @@ tasks: {sentiment: {version: 9}}
     assert "api_key is a placeholder → give the key" in states["deployment openai/gpt-4o-mini (default)"]
     assert "its price is not known" in states["deployment openai/nobody-knows (default)"]
     assert "the model names no provider → write openai/gpt-4o" in states["deployment gpt-4o (default)"]
+
+
+def test_deployments_that_can_hardly_work_are_told(run: Run, tmp_path: Path) -> None:
+    """Providers that nobody knows, servers without an address, time limits that leave no second chance."""
+    (tmp_path / "gateway.yaml").write_text(
+        """
+model_list:
+  - {model_name: a, litellm_params: {model: opnai/gpt-4o, api_key: k-1, timeout: 5}}
+  - {model_name: b, litellm_params: {model: hosted_vllm/own, timeout: 5}}
+  - {model_name: c, litellm_params: {model: openai/gpt-4o, api_key: k-2, timeout: 60}}
+  - {model_name: d, litellm_params: {model: openai/gpt-4o-mini, api_key: k-2, timeout: 5}}
+prompts: nowhere
+"""
+    )
+
+    done = run("doctor")
+
+    said = done.stdout
+    assert done.returncode == 0
+    assert "ok    configuration: read from ./gateway.yaml\n" in said
+    assert "warn  deployment opnai/gpt-4o (a): the provider 'opnai' is not known → did you mean openai" in said
+    assert "warn  deployment hosted_vllm/own (b): no api_base" in said
+    assert "warn  timeout of openai/gpt-4o (c): an attempt may take 60 s and a call 30 s" in said
+    assert "→ set litellm_params.timeout to 12, say, or raise retry.deadline" in said
+    assert "warn  prompts: there is no folder nowhere" in said
+    assert [line.split()[:3] for line in said.splitlines() if "gpt-4o-mini" in line] == [
+        ["ok", "deployment", "openai/gpt-4o-mini"]
+    ]
+
+
+def test_what_every_attempt_failed_with_is_told_once() -> None:
+    """Without the names that stand before it."""
+    entry = ModelEntry(model_name="a", litellm_params=DeploymentParams(model="openai/x"))
+    detail = "model 'a': openai/x: provider-timeout: none; openai/x: provider-down: no; openai/x: provider-down: no"
+
+    assert each_once(detail, entry) == "provider-timeout: none; then provider-down: no"
 
 
 def test_a_configuration_that_cannot_be_read_is_the_only_finding(run: Run, tmp_path: Path) -> None:

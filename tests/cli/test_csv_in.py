@@ -39,6 +39,17 @@ def test_the_delimiter_is_recognised_in_a_file_of_two_lines(tmp_path: Path, deli
     assert columns(table(tmp_path / "a.csv", content)) == [{"id": "1", "text": "Hello there friend"}]
 
 
+def test_the_position_follows_the_rows(tmp_path: Path) -> None:
+    """Rows over several lines included."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'id,text\n1,"a\nb"\n2,c\n')
+
+    with open_source(path) as source:
+        positions = [source.position() for _ in CsvRows(source, recognise_dialect(source.sample, "text"))]
+
+    assert positions == [16, 20]
+
+
 def test_delimiters_inside_texts_mislead_nobody(tmp_path: Path) -> None:
     """The header and quoted cells decide."""
     content = 'id;text\n1;"one, two, three; four"\n2;five, six, seven, eight\n'

@@ -146,6 +146,21 @@ def test_an_unknown_encoding_names_the_option(tmp_path: Path) -> None:
         open_source(path, encoding="klingon")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16", "utf-32", "windows-1252"])
+def test_the_position_is_that_of_the_last_row_read(tmp_path: Path, encoding: str) -> None:
+    """To the byte, but for the file's mark; what a buffer holds does not count."""
+    lines = [f'{{"text": "größer {number}"}}\n' for number in range(50)]
+    path = tmp_path / "in.jsonl"
+    path.write_bytes("".join(lines).encode(encoding))
+
+    with open_source(path, encoding=encoding) as source:
+        positions = [source.position() for _ in json_rows(source)]
+
+    ends = [len("".join(lines[: count + 1]).encode(encoding)) for count in range(50)]
+    assert {end - position for end, position in zip(ends, positions, strict=True)} <= {0, 2, 3, 4}
+    assert source.size == ends[-1]
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from feedback_gateway.cli.rows_out import (
     CsvWriter,
     JsonLinesWriter,
-    TableWriter,
     csv_layout,
     csv_line,
     json_line,
@@ -58,6 +57,21 @@ def test_a_column_that_the_answer_has_is_renamed() -> None:
     row = merge({"text": "t", "task": "chore", "model": "T-1000"}, ANSWER)
 
     assert (row["task"], row["input_task"], row["input_model"]) == ("classify", "chore", "T-1000")
+
+
+def test_an_answer_that_is_classified_again_keeps_its_columns_apart() -> None:
+    """Flattened names of the run before are renamed as well."""
+    layout = csv_layout(["text", "result.sentiment", "input_result.sentiment"], SCHEMA, overflow=False)
+
+    assert layout.passed == ("id", "text", "input_result.sentiment", "input_input_result.sentiment")
+    assert len(set(layout.header)) == len(layout.header)
+
+
+def test_a_column_of_an_input_is_not_taken_for_the_overflow() -> None:
+    """`more` is where the columns of later rows go."""
+    layout = csv_layout(["text", "more"], SCHEMA, overflow=True)
+
+    assert layout.passed_cells({"id": "1", "text": "a", "more": "b", "new": "c"}) == ["1", "a", "b", '{"new": "c"}']
 
 
 @given(st.text())
@@ -145,21 +159,6 @@ def test_paths_end_at_values_without_known_properties() -> None:
     """A schema without properties is one value."""
     assert list(schema_paths(SCHEMA)) == [("sentiment",), ("route", "team"), ("evidence",)]
     assert list(schema_paths({})) == [()]
-
-
-def test_a_table_shows_labels_and_failures() -> None:
-    """One line a row, another with what went wrong."""
-    stream = io.BytesIO()
-    writer = TableWriter(stream, SCHEMA, text_column="text", width=80)
-
-    writer.start()
-    writer.write({"id": 1, "text": "a\x1b[31m"}, ANSWER)
-    writer.write({"text": "b"}, FAILURE)
-
-    lines = stream.getvalue().decode().splitlines()
-    assert lines[0].split() == ["id", "text", "sentiment", "team"]
-    assert lines[2].split() == ["1", "a", "[31m", "positive", "=cmd"]
-    assert lines[4].strip() == "failed: no"
 
 
 def test_each_row_is_written_at_once() -> None:

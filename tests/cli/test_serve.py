@@ -6,6 +6,7 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,62 @@ def test_workers_read_the_configuration_that_was_named(start: Start, tmp_path_fa
     assert refused.value.code == 422
     assert b"limits.text_chars" in refused.value.read()
     refused.value.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("prompts: mine", "mine/a.v1.prompt:1: "),
+        ("taxonomy: gone.yaml", "gone.yaml: "),
+        ("database_url: sqlite:////nowhere/at/all.db", "database_url: "),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_one_line(
+    run: Run, tmp_path: Path, setting: str, said: str, workers: str
+) -> None:
+    """On standard error, with exit 2."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.v1.prompt").write_text("no front matter\n")
+    (tmp_path / "gateway.yaml").write_text(setting)
+
+    done = run("serve", "--port", "0", "--workers", workers)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"feedback-gateway: {said}")
+
+
+def test_a_request_in_flight_is_finished_after_the_signal(start: Start) -> None:
+    """It was begun before; the exit is a good one."""
+    process = start("serve", "--port", "0")
+    port = int(announced(process).rpartition(":")[2])
+    body = b'{"id": "a", "text": "It crashes"}'
+
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        head = f"POST /v1/severity HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        connection.sendall(f"{head}\r\nexpect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100")
+        process.send_signal(signal.SIGTERM)
+        connection.sendall(body)
+        answer = connection.recv(100_000)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (0, b"", b"")
+
+
+def test_a_prompt_that_breaks_while_serving_is_told(start: Start, tmp_path: Path) -> None:
+    """In one line on standard error, which names the file."""
+    process = start("serve", "--port", "0")
+    announced(process)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "a.v1.prompt").write_text("no front matter\n")
+
+    assert process.stderr is not None
+    line = process.stderr.readline().decode()
+
+    assert line.startswith("feedback-gateway: WARNING: ")
+    assert "prompts/a.v1.prompt:1: " in line
 
 
 def test_a_port_that_is_taken_is_named(run: Run) -> None:

@@ -1,5 +1,6 @@
 """What reaches a person's terminal is harmless and in its column."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -34,6 +35,15 @@ def test_numbers_stand_at_the_right() -> None:
     table = format_table(["task", "calls"], [["a", "5"], ["bb", "12,345"]], right=["calls"])
 
     assert table.splitlines()[2:] == ["a          5", "bb    12,345"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_a_table_is_cut_to_the_width_it_may_have(width: int) -> None:
+    """The widest texts first, numbers never."""
+    table = format_table(["name", "calls"], [["x" * 200, "1,234,567"]], right=["calls"], width=width)
+
+    assert {cell_len(line) for line in table.splitlines()} == {width}
+    assert table.endswith("1,234,567")
 
 
 def test_a_negative_width_sets_flush_right() -> None:

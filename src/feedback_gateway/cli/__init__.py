@@ -34,9 +34,9 @@ class CommandLine(TyperGroup):
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra) or 0
         except typer.TyperException as error:
-            code = complain(error.format_message(), code=error.exit_code)
+            code = complain(error.format_message().replace("Value error, ", ""), code=error.exit_code)
         except WRONG_USAGE as error:
-            code = complain(": ".join([error.detail, *(place.msg for place in error.problems[:1])]), code=2)
+            code = complain(explain(error), code=2)
         except GatewayError as error:
             code = complain(error.detail, code=1)
         except typer.Abort:
@@ -46,6 +46,15 @@ class CommandLine(TyperGroup):
         if standalone_mode:
             sys.exit(code)
         return code
+
+
+def explain(error: GatewayError) -> str:
+    """The detail, and the choices that there are where it does not name them."""
+    for place in error.problems[:1]:
+        choices = place.msg.rpartition("; ")[-1]
+        if choices not in error.detail:
+            return f"{error.detail}; {choices}"
+    return error.detail
 
 
 app = typer.Typer(

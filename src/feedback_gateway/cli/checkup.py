@@ -2,35 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from feedback_gateway.cli.deployment_checks import check_provider, check_time, known_providers
+from feedback_gateway.cli.findings import Finding
 from feedback_gateway.errors import ConfigurationError, GatewayError
 from feedback_gateway.llm.embedded_client import EmbeddedClient
 from feedback_gateway.llm.models import Deployment
+from feedback_gateway.llm.price_table import load_price_table
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.services import deployments_of, open_services, prompt_folders
-from feedback_gateway.settings import CacheSettings, LogSettings, Settings, load_settings
+from feedback_gateway.settings import CacheSettings, LogSettings, ModelEntry, Settings, load_settings
 from feedback_gateway.storage.engine import open_engine, upgrade
 from feedback_gateway.tasks.models import CallOptions
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.taxonomy import load_taxonomy
 
-State = Literal["ok", "warn", "fail"]
-PLACEHOLDERS = ("sk-...", "your-", "changeme", "xxx", "<", "todo", "example")
-KEYLESS = ("embedded/", "ollama/", "ollama_chat/", "hosted_vllm/", "llamafile/", "lm_studio/", "bedrock/", "vertex_ai/")
 LIVE_ITEM = {"text": "The app crashes when I open it."}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What was found at one part, and how to mend it where it needs that."""
-
-    state: State
-    part: str
-    message: str
-    mend: str = ""
+LIVE_MEND = "check the deployment's api_key, api_base, model and timeout"
 
 
 async def examine(config: Path | None, *, live: bool) -> list[Finding]:
@@ -38,9 +27,8 @@ async def examine(config: Path | None, *, live: bool) -> list[Finding]:
     try:
         settings = load_settings(config)
     except ConfigurationError as error:
-        return [Finding(state="fail", part="configuration", message=error.detail, mend="correct that setting")]
-    source = str(config) if config else "./gateway.yaml and the environment, where they say something"
-    findings = [Finding(state="ok", part="configuration", message=f"read from {source}")]
+        return [Finding(state="fail", part="configuration", message=error.detail)]
+    findings = [Finding(state="ok", part="configuration", message=source_of(config))]
     findings += without_effect(settings)
     findings += await asyncio.to_thread(lambda: [*database(settings), *prompts(settings), *taxonomy(settings)])
     findings += redis(settings)
@@ -48,6 +36,13 @@ async def examine(config: Path | None, *, live: bool) -> list[Finding]:
     if live:
         findings += await live_calls(settings)
     return findings
+
+
+def source_of(config: Path | None) -> str:
+    """Where the settings are from; the environment may override each of them."""
+    if config is not None or Path("gateway.yaml").exists():
+        return f"read from {config or './gateway.yaml'}"
+    return "the defaults; there is no ./gateway.yaml"
 
 
 def without_effect(settings: Settings) -> Iterator[Finding]:
@@ -88,7 +83,10 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 
 def prompts(settings: Settings) -> Iterator[Finding]:
-    """Every prompt file, and the versions that the configuration names."""
+    """Every prompt file, the folder they are in, and the versions that the configuration names."""
+    if "prompts" in settings.model_fields_set and not settings.prompts.is_dir():
+        message = f"there is no folder {settings.prompts}: only the built-in prompts serve"
+        yield Finding(state="warn", part="prompts", message=message, mend="create it, or correct the setting")
     library = PromptLibrary(prompt_folders(settings))
     try:
         broken = list(TaskRegistry(library).broken.values())
@@ -132,8 +130,18 @@ async def deployments(settings: Settings) -> AsyncIterator[Finding]:
     except ConfigurationError as error:
         yield Finding(state="fail", part="model_list", message=error.detail)
         return
+    distant = [deployment for deployment in listed if not deployment.model.startswith("embedded/")]
+    known = known_providers(load_price_table()) if distant else frozenset()
     for deployment in listed:
-        yield await embedded(deployment) if deployment.model.startswith("embedded/") else provider(deployment)
+        if deployment not in distant:
+            yield await embedded(deployment)
+            continue
+        for finding in check_provider(deployment, known=known):
+            yield finding
+        chain = {deployment.alias, *settings.fallbacks.get(deployment.alias, ())}
+        others = sum(other.alias in chain for other in listed) - 1
+        for finding in check_time(deployment, settings, others=others):
+            yield finding
 
 
 async def embedded(deployment: Deployment) -> Finding:
@@ -149,25 +157,6 @@ async def embedded(deployment: Deployment) -> Finding:
     return Finding(state="ok", part=part, message="loads; free of charge; no network")
 
 
-def provider(deployment: Deployment) -> Finding:
-    """A provider's deployment as far as can be told without asking it."""
-    part = f"deployment {deployment.name} ({deployment.alias})"
-    if "/" not in deployment.model:
-        mend = f"write openai/{deployment.model}, or whichever provider it is"
-        return Finding(state="fail", part=part, message="the model names no provider", mend=mend)
-    key = str(deployment.params.get("api_key", ""))
-    if key and any(mark in key.lower() for mark in PLACEHOLDERS):
-        mend = "give the key, best as ${NAME} from the environment"
-        return Finding(state="fail", part=part, message="api_key is a placeholder", mend=mend)
-    if not key and not deployment.model.startswith(KEYLESS):
-        mend = "set litellm_params.api_key, best as ${NAME} from the environment"
-        return Finding(state="warn", part=part, message="no api_key", mend=mend)
-    if deployment.rates is None:
-        mend = "give input_cost_per_token and output_cost_per_token in litellm_params"
-        return Finding(state="warn", part=part, message="its price is not known: costs are shown as unknown", mend=mend)
-    return Finding(state="ok", part=part, message="has a key or needs none; its price is known")
-
-
 async def live_calls(settings: Settings) -> list[Finding]:
     """One small request to each deployment, written to the ledger as any other."""
     findings = []
@@ -178,7 +167,13 @@ async def live_calls(settings: Settings) -> list[Finding]:
             async with open_services(only) as services:
                 answer = await services.tasks.run("sentiment", LIVE_ITEM, consumer="local", options=CallOptions())
         except GatewayError as error:
-            findings.append(Finding(state="fail", part=part, message=error.detail))
+            findings.append(Finding(state="fail", part=part, message=each_once(error.detail, entry), mend=LIVE_MEND))
             continue
         findings.append(Finding(state="ok", part=part, message=f"answered in {answer.latency_ms:.0f} ms"))
     return findings
+
+
+def each_once(detail: str, entry: ModelEntry) -> str:
+    """What the attempts failed with, without the deployment's name before each and without repetitions."""
+    told = detail.removeprefix(f"model {entry.model_name!r}: ").split("; ")
+    return "; then ".join(dict.fromkeys(part.removeprefix(f"{entry.litellm_params.model}: ") for part in told))

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from feedback_gateway.cli.options import ConfigOption
+from feedback_gateway.cli.options import ConfigOption, OutputFormat
 from feedback_gateway.cli.rows_in import InputFormat
-from feedback_gateway.cli.rows_out import OutputFormat
 
 FileArgument = Annotated[
     Path | None, typer.Argument(metavar="[FILE]", help="JSON Lines or CSV; standard input without it.")
 ]
 FormatOption = Annotated[
-    OutputFormat, typer.Option("--format", help="jsonl, csv (safe to open in a spreadsheet) or table.")
+    OutputFormat | None,
+    typer.Option("--format", help="jsonl, csv (safe to open in a spreadsheet) or table; as --output ends, else jsonl."),
 ]
 InputFormatOption = Annotated[InputFormat | None, typer.Option(help="jsonl or csv, where the file does not show it.")]
 
@@ -41,7 +41,7 @@ def classify(
     *,
     file: FileArgument = None,
     task: Annotated[str, typer.Option(help="The task to run over each row.")] = "classify",
-    output_format: FormatOption = "jsonl",
+    output_format: FormatOption = None,
     output: Annotated[Path | None, typer.Option(help="Write here in place of standard output.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what --output already holds.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what --output already holds.")] = False,
@@ -65,7 +65,7 @@ def classify(
     chosen = ClassifyOptions(
         file=file,
         task=task,
-        output_format=output_format,
+        output_format=output_format or format_of(output),
         output=output,
         resume=resume,
         force=force,
@@ -76,7 +76,17 @@ def classify(
         prompt_version=prompt_version,
         concurrency=concurrency,
     )
-    tally = classify_file(chosen, load_settings(config))
+    try:
+        tally = classify_file(chosen, load_settings(config))
+    except typer.Exit:
+        if chosen.output is not None and chosen.output_format != "table":
+            typer.echo("stopped; the same command with --resume goes on", err=True)
+        raise
     typer.echo(tally.summary(), err=True)
     if tally.failed:
         raise typer.Exit(1)
+
+
+def format_of(output: Path | None) -> OutputFormat:
+    """The format that an output's name asks for."""
+    return "csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl"

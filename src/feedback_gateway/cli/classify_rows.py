@@ -5,14 +5,15 @@ import json
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 from feedback_gateway.api.rendering import answer_json, failure_json
 from feedback_gateway.cli.classify import ClassifyOptions
 from feedback_gateway.cli.csv_in import CsvRows, find_column, recognise_dialect
-from feedback_gateway.cli.progress import Tally, display
+from feedback_gateway.cli.progress import Display, NoDisplay, Tally, display
 from feedback_gateway.cli.resume import OnExisting, Written, open_output, skip_written
 from feedback_gateway.cli.rows_in import InputFormat, Row, Source, json_rows, open_source, recognise_format
 from feedback_gateway.cli.rows_out import (
@@ -20,10 +21,11 @@ from feedback_gateway.cli.rows_out import (
     CsvWriter,
     JsonLinesWriter,
     RowWriter,
-    TableWriter,
     csv_layout,
+    schema_paths,
 )
 from feedback_gateway.cli.running import in_thread, run_async
+from feedback_gateway.cli.table_out import TableWriter, schema_at
 from feedback_gateway.cli.terminal import complain, terminal_width
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
 from feedback_gateway.services import Services, open_services
@@ -33,6 +35,8 @@ from feedback_gateway.tasks.registry import Task
 
 CONSUMER = "local"
 MAX_ID = 200
+MOST_AHEAD = 200
+LEAST_ID_WIDTH = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +120,8 @@ async def answer_rows(run: Run) -> Tally:
     """Answer every row that is not answered yet; what came of all of them."""
     async with open_services(run.settings) as services:
         task = services.registry.get(run.options.task, run.options.prompt_version)
+        require_alias(run, services)
+        require_inputs(run, task)
         stream = sys.stdout.buffer
         if run.options.output is not None:
             stream = open_output(run.options.output, on_existing=run.on_existing)
@@ -126,26 +132,55 @@ async def answer_rows(run: Run) -> Tally:
                 stream.close()
 
 
+def require_alias(run: Run, services: Services) -> None:
+    """Raise ConfigurationError for a model that nobody serves, before anything is written."""
+    aliases = dict.fromkeys(deployment.alias for deployment in services.deployments)
+    if run.options.model is not None and run.options.model not in aliases:
+        raise ConfigurationError(f"--model {run.options.model}: no such model; there are: {', '.join(aliases)}")
+
+
+def require_inputs(run: Run, task: Task) -> None:
+    """Raise ConfigurationError where no row can have all that the task needs. Rows of JSON Lines differ."""
+    needed = [name for name in task.prompt.input_schema.get("required", ()) if name not in {"text", "texts"}]
+    missing = [name for name in needed if run.columns and name not in run.columns]
+    if missing:
+        columns = " and ".join(f"`{name}`" for name in missing)
+        have = ", ".join(run.columns or ())
+        raise ConfigurationError(
+            f"--task {task.name}: each row needs a column {columns}; {run.source.name} has: {have}"
+        )
+
+
 async def write_answers(run: Run, services: Services, task: Task, stream: BinaryIO) -> Tally:
     """Skip what is written, then write one row after the other."""
     rows = run.rows
     layout = None
     if run.options.output_format == "csv":
         layout, rows = plan_csv(run, rows, task.result_schema)
+    id_width = 0
+    if run.options.output_format == "table":
+        id_width, rows = measure_ids(run, rows)
     written = Written()
     if run.on_existing == "resume":
         written = await skip_written(stream, rows, task=task.name, layout=layout)
-    writer = build_writer(run, task, stream, layout)
+    writer = build_writer(run, services, task, stream, layout=layout, id_width=id_width)
     if stream_is_new(stream, run):
         writer.start()
     tally = Tally(rows=written.rows, failed=written.failed)
-    with display(run.source.size) as shown:
+    with progress(run) as shown:
         async with aclosing(answers(run, services, task, rows)) as outcomes:
-            async for row, outcome in outcomes:
+            async for row, outcome, position in outcomes:
                 writer.write(row.columns, row_json(row, outcome))
                 tally.add(outcome.receipt, failed=isinstance(outcome, Failure))
-                shown.show(tally, position=run.source.position())
+                shown.show(tally, position=position)
     return tally
+
+
+def progress(run: Run) -> AbstractContextManager[Display]:
+    """A progress bar, but where the rows themselves run over the terminal: they would tear it apart."""
+    if run.options.output is None and sys.stdout.isatty():
+        return nullcontext(NoDisplay())
+    return display(run.source.size)
 
 
 def stream_is_new(stream: BinaryIO, run: Run) -> bool:
@@ -157,54 +192,87 @@ def plan_csv(run: Run, rows: Iterator[Row], result_schema: Mapping[str, Any]) ->
     """The columns to write, of JSON Lines by its first readable row, and the rows with that one back in its place."""
     if run.columns is not None:
         return csv_layout(run.columns, result_schema, overflow=False), rows
-    seen: deque[Row] = deque()
-    names: tuple[str, ...] = (run.text_column,)
+    first, rows = look_ahead(rows)
+    names = tuple(first.columns) if first is not None else ()
+    return csv_layout(names or (run.text_column,), result_schema, overflow=True), rows
+
+
+def measure_ids(run: Run, rows: Iterator[Row]) -> tuple[int, Iterator[Row]]:
+    """Cells for the ids by the first readable row, 0 where it has none, and all rows; a pipe is not waited for."""
+    if run.source.size is None:
+        return LEAST_ID_WIDTH, rows
+    first, rows = look_ahead(rows)
+    if first is None or first.columns.get("id") in (None, ""):
+        return 0, rows
+    return max(len(str(first.columns["id"])), LEAST_ID_WIDTH), rows
+
+
+def look_ahead(rows: Iterator[Row]) -> tuple[Row | None, Iterator[Row]]:
+    """The first readable row, None where none comes soon, and the rows with all that were read back in place."""
+    seen: list[Row] = []
+    first = None
     for row in rows:
         seen.append(row)
-        if row.error is None or len(seen) == MAX_ID:
-            names = tuple(row.columns) or names
+        if row.error is None:
+            first = row
+        if first is not None or len(seen) == MOST_AHEAD:
             break
-
-    def all_rows() -> Iterator[Row]:
-        yield from seen
-        yield from rows
-
-    return csv_layout(names, result_schema, overflow=True), all_rows()
+    return first, chain(seen, rows)
 
 
-def build_writer(run: Run, task: Task, stream: BinaryIO, layout: CsvLayout | None) -> RowWriter:
+def build_writer(
+    run: Run, services: Services, task: Task, stream: BinaryIO, *, layout: CsvLayout | None, id_width: int
+) -> RowWriter:
     """The writer of the format that was asked for."""
     if layout is not None:
         return CsvWriter(stream, layout)
     if run.options.output_format == "jsonl":
         return JsonLinesWriter(stream)
-    return TableWriter(stream, task.result_schema, text_column=run.text_column, width=terminal_width())
+    return TableWriter(
+        stream,
+        task.result_schema,
+        choices=label_choices(services, task),
+        text_column=run.text_column,
+        id_width=id_width,
+        width=terminal_width(),
+    )
+
+
+def label_choices(services: Services, task: Task) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The values that the configured taxonomy leaves to a result."""
+    schema = task.answer_schema({"taxonomy": services.taxonomy.as_json()})
+    enumerations = {path: schema_at(schema, path).get("enum", ()) for path in schema_paths(schema) if path}
+    choices = {path: tuple(value for value in values if value) for path, values in enumerations.items()}
+    return {**choices, ("route", "team"): tuple(team.name for team in services.taxonomy.teams)}
 
 
 async def answers(
     run: Run, services: Services, task: Task, rows: Iterator[Row]
-) -> AsyncGenerator[tuple[Row, Answer | Failure]]:
-    """Each row with what came of it, in order. Rows that could not be read go through as well, to keep their place."""
-    begun: deque[Row] = deque()
+) -> AsyncGenerator[tuple[Row, Answer | Failure, int]]:
+    """Each row with what came of it and the bytes of the input up to it, in order.
+
+    Rows that could not be read go through as well, to keep their place.
+    """
+    begun: deque[tuple[Row, int]] = deque()
     properties = task.prompt.input_schema.get("properties", {})
 
     async def items() -> AsyncIterator[object]:
         if run.source.size is None:
             async for row in in_thread(rows):
-                begun.append(row)
+                begun.append((row, run.source.position()))
                 yield row_item(row, properties, run)
             return
         for row in rows:
-            begun.append(row)
+            begun.append((row, run.source.position()))
             yield row_item(row, properties, run)
             await asyncio.sleep(0)
 
     options = CallOptions(model=run.options.model, prompt_version=run.options.prompt_version)
     stream = services.tasks.stream(task.name, items(), consumer=CONSUMER, options=options)
     async for outcome in stream:
-        row = begun.popleft()
+        row, position = begun.popleft()
         failure = unusable(row, run)
-        yield row, Failure(id=None, error=failure) if failure else outcome
+        yield row, Failure(id=None, error=failure) if failure else outcome, position
 
 
 def unusable(row: Row, run: Run) -> InvalidRequest | None:

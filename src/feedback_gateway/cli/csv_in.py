@@ -79,7 +79,7 @@ class LineFeed(Iterator[str]):
     """Physical lines that can be handed back, so that a row which swallowed too much can be read again."""
 
     def __init__(self, source: Source) -> None:
-        self._lines = read_lines(source.text)
+        self._lines = read_lines(source)
         self._returned: deque[tuple[int, str]] = deque()
         self.taken: list[tuple[int, str]] = []
         self.dry = False

@@ -24,9 +24,8 @@ def report_lines(dataset: Dataset, report: Report) -> list[str]:
     if report.calibration_error is not None:
         lines.append(f"expected calibration error  {report.calibration_error:.3f}")
     if report.review_share:
-        lines.append(
-            f"marked for review  {report.review_share:.1%}; accuracy of the others {report.unreviewed_accuracy:.3f}"
-        )
+        others = f"accuracy of the others {report.unreviewed_accuracy:.3f}" if report.review_share < 1 else "no others"
+        lines.append(f"marked for review  {report.review_share:.1%}; {others}")
     if report.evidence:
         lines.append(f"evidence  {report.evidence_valid} of {report.evidence} quotes stand in the text at their place")
     lines += [

@@ -1,9 +1,11 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+OutputFormat = Literal["jsonl", "csv", "table"]
 
 ConfigOption = Annotated[
     Path | None,

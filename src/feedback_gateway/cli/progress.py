@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from feedback_gateway.calls.models import Receipt
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @dataclass(slots=True)
@@ -83,22 +86,21 @@ def display(size: int | None) -> Iterator[Display]:
 class Bar:
     """A progress bar of Rich."""
 
-    def __init__(self, bar: "object", size: int | None) -> None:
-        from rich.progress import Progress
-
-        if not isinstance(bar, Progress):
-            raise TypeError("a rich.progress.Progress")
+    def __init__(self, bar: "Progress", size: int | None) -> None:
         self._bar = bar
         self._task = bar.add_task("rows", total=size, rows=0, rate=0.0, cost="0 USD", failed=0)
+        self._before: int | None = None
 
     def show(self, tally: Tally, *, position: int) -> None:
         """Move the bar and its figures."""
+        if self._before is None:
+            self._before = tally.rows - 1  # rows of an earlier run say nothing of this one's speed
         elapsed = self._bar.tasks[0].elapsed or 1e-9
         self._bar.update(
             self._task,
             completed=position,
             rows=tally.rows,
-            rate=tally.rows / elapsed,
+            rate=(tally.rows - self._before) / elapsed,
             cost=tally.cost(),
             failed=tally.failed,
         )

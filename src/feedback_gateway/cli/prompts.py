@@ -7,7 +7,7 @@ import typer
 
 from feedback_gateway.cli.options import ConfigOption
 from feedback_gateway.cli.running import run_async
-from feedback_gateway.cli.terminal import format_table, printable
+from feedback_gateway.cli.terminal import format_table, line_width, printable
 from feedback_gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def list_prompts(config: ConfigOption = None) -> None:
         prompt = library.get(name, chosen.version)
         versions = ", ".join(str(version) for version in library.versions(name))
         rows.append([name, versions, str(prompt.version), chosen.model or prompt.model, prompt.description])
-    typer.echo(format_table(["task", "versions", "serves", "model", "description"], rows))
+    typer.echo(format_table(["task", "versions", "serves", "model", "description"], rows, width=line_width()))
 
 
 @app.command("check")

@@ -44,6 +44,13 @@ class Row:
     error: InvalidRequest | None = None
 
 
+@dataclass(slots=True)
+class Taken:
+    """Bytes of a file whose lines were read."""
+
+    size: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """An open file: its text, how much of it was read, and its first characters to recognise it by.
@@ -53,6 +60,7 @@ class Source:
 
     name: str
     raw: io.FileIO
+    taken: Taken = field(default_factory=Taken)
     text: io.TextIOWrapper
     sample: str
     encoding: str
@@ -67,8 +75,8 @@ class Source:
             self.text.close()
 
     def position(self) -> int:
-        """Bytes taken from the file so far; 0 where the file cannot say."""
-        return self.raw.tell() if self.size is not None else 0
+        """Bytes of the lines that were read so far, whatever lies in a buffer."""
+        return self.taken.size
 
 
 def open_source(path: Path | None, *, encoding: str | None = None) -> Source:
@@ -81,6 +89,7 @@ def open_source(path: Path | None, *, encoding: str | None = None) -> Source:
         raw = io.FileIO(0, closefd=False) if standard_input else io.FileIO(str(path))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}; name a file that can be read") from None
+    size = file_size(raw)
     buffered = io.BufferedReader(raw, SAMPLE_BYTES)
     head = peek(buffered, path)
     notice = None
@@ -100,7 +109,7 @@ def open_source(path: Path | None, *, encoding: str | None = None) -> Source:
         text=text,
         sample=sample,
         encoding=encoding,
-        size=file_size(raw),
+        size=size,
         notice=notice,
     )
 
@@ -115,13 +124,13 @@ def peek(buffered: "io.BufferedReader[io.FileIO]", path: Path | None) -> bytes:
 
 
 def file_size(raw: io.FileIO) -> int | None:
-    """Bytes of a file that can be sought in, else None."""
+    """Bytes that are left of a file that can be sought in, else None."""
     if not raw.seekable():
         return None
     here = raw.tell()
-    size = raw.seek(0, io.SEEK_END)
+    size = raw.seek(0, io.SEEK_END) - here
     raw.seek(here)
-    return size or None
+    return size if size > 0 else None
 
 
 def recognise_encoding(head: bytes) -> tuple[str, str | None]:
@@ -161,17 +170,28 @@ def recognise_format(source: Source, path: Path | None) -> InputFormat:
     return named or "csv"
 
 
-def read_lines(text: io.TextIOWrapper) -> Iterator[tuple[int, str | None]]:
+def read_lines(source: Source) -> Iterator[tuple[int, str | None]]:
     """Number, from 1, and text of each line with its line end; None for a line that is too long to be a row."""
     number = 0
-    while line := text.readline(LINE_CHARS):
+    while line := read_part(source):
         number += 1
         if len(line) < LINE_CHARS or line.endswith("\n"):
             yield number, line
             continue
-        while (rest := text.readline(LINE_CHARS)) and not rest.endswith("\n"):
+        while (rest := read_part(source)) and not rest.endswith("\n"):
             pass
         yield number, None
+
+
+def read_part(source: Source) -> str:
+    """The next line, or LINE_CHARS of it, noted as taken; empty at the end."""
+    part = source.text.readline(LINE_CHARS)
+    codec = source.encoding.removesuffix("-sig")
+    if codec in {"utf-16", "utf-32"}:
+        codec += "-le"  # without a mark of its own in every line
+    plain = part.isascii() and not codec.startswith(("utf-16", "utf-32"))
+    source.taken.size += len(part) if plain else len(part.encode(codec, source.text.errors or "strict"))
+    return part
 
 
 def unreadable(line: int, reason: str) -> Row:
@@ -181,7 +201,7 @@ def unreadable(line: int, reason: str) -> Row:
 
 def json_rows(source: Source) -> Iterator[Row]:
     """The rows of a JSON Lines file; blank lines are none."""
-    for number, line in read_lines(source.text):
+    for number, line in read_lines(source):
         if line is None:
             yield unreadable(number, f"longer than {LINE_CHARS:,} characters")
         elif bad := UNDECODED.search(line):

@@ -1,24 +1,19 @@
-"""Writes answered rows as JSON Lines, as CSV that no spreadsheet executes, or as a table; each row as it comes."""
+"""Writes answered rows as JSON Lines or as CSV that no spreadsheet executes, each row as it comes."""
 
 import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Protocol
 
-from feedback_gateway.calls.reports import FORMULA_STARTS
-from feedback_gateway.cli.terminal import Column, format_line, header_lines
-
-OutputFormat = Literal["jsonl", "csv", "table"]
+from feedback_gateway.calls.spreadsheets import guarded
 
 ANSWER_COLUMNS = ("call_id", "task", "prompt_version", "model", "deployment", "cached", "latency_ms")
 USAGE_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
-RESERVED = frozenset({*ANSWER_COLUMNS, "result", "usage", "error", "line"})
 MORE = "more"
-ID_WIDTH = 12
-LABEL_WIDTH = 14
-MOST_LABELS = 5
+RESERVED = frozenset({*ANSWER_COLUMNS, "result", "usage", "error", "line", MORE})
+MOVED = "input_"
 
 
 class RowWriter(Protocol):
@@ -34,8 +29,18 @@ class RowWriter(Protocol):
 
 
 def passed_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The input row's columns under names that the answer does not use: `model` becomes `input_model`."""
-    return {(f"input_{name}" if name in RESERVED else name): value for name, value in columns.items()}
+    """The input row's columns under names that the answer does not use: `model` becomes `input_model`.
+
+    `input_model` becomes `input_input_model`, so that no two columns meet however often a file is answered.
+    """
+    return {(MOVED + name if is_reserved(name) else name): value for name, value in columns.items()}
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a column of an answer, flattened with dots or moved aside before, may have that name."""
+    while name.startswith(MOVED):
+        name = name.removeprefix(MOVED)
+    return name.partition(".")[0] in RESERVED
 
 
 def merge(columns: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,8 +101,7 @@ def safe_cell(value: Any) -> str:
         value = json.dumps(value, ensure_ascii=False)
     elif isinstance(value, int | float):
         return str(value)
-    text = str(value).encode("utf-8", "replace").decode()
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return guarded(str(value).encode("utf-8", "replace").decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,55 +168,3 @@ class CsvWriter:
         """Write one record."""
         self._stream.write(csv_line(self.layout.cells(columns, answer)))
         self._stream.flush()
-
-
-class TableWriter:
-    """A table for people: id, the text's beginning, and the labels of the result."""
-
-    def __init__(self, stream: BinaryIO, result_schema: Mapping[str, Any], *, text_column: str, width: int) -> None:
-        self._stream = stream
-        self._text_column = text_column
-        paths = [path for path in schema_paths(result_schema) if path and is_label(result_schema, path)]
-        self._paths = paths[:MOST_LABELS]
-        used = ID_WIDTH + 2 + len(self._paths) * (LABEL_WIDTH + 2)
-        self._columns = [
-            Column("id", ID_WIDTH),
-            Column("text", max(20, width - used)),
-            *(Column(path[-1], LABEL_WIDTH) for path in self._paths),
-        ]
-
-    def start(self) -> None:
-        """Write the header."""
-        self._line(header_lines(self._columns))
-
-    def write(self, columns: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Write one line, or two where the row failed."""
-        row_id = columns.get("id")
-        text = str(columns.get(self._text_column) or "")
-        values = [value_at(answer.get("result"), path) for path in self._paths]
-        cells = ["" if value is None else str(value) for value in values]
-        self._line(format_line(self._columns, ["" if row_id is None else str(row_id), text, *cells]))
-        if "error" in answer:
-            line = Column("error", self._columns[1].width + len(self._paths) * (LABEL_WIDTH + 2))
-            self._line(" " * (ID_WIDTH + 2) + format_line([line], [f"failed: {describe_error(answer['error'])}"]))
-
-    def _line(self, line: str) -> None:
-        self._stream.write(line.encode("utf-8", "replace") + b"\n")
-        self._stream.flush()
-
-
-def describe_error(error: Mapping[str, Any]) -> str:
-    """A problem document in one sentence, with the first place that it names."""
-    places = error.get("errors") or []
-    where = "".join(f": {'.'.join(map(str, place['loc']))} {place['msg']}" for place in places[:1])
-    return f"{error['detail']}{where}"
-
-
-def is_label(schema: Mapping[str, Any], path: Sequence[str]) -> bool:
-    """Whether the value at `path` is short: a number, a truth value, a word of an enumeration or a name."""
-    for name in path:
-        schema = schema["properties"][name]
-    kinds = schema.get("type", "string")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    short = bool({"number", "integer", "boolean"} & set(kinds)) or "enum" in schema
-    return short or path[-1] in {"label", "category", "subcategory", "language", "team", "headline", "severity"}

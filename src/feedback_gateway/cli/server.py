@@ -1,22 +1,28 @@
 """Runs uvicorn: binds the port, announces the URL once it answers, and finishes what is in flight before it ends."""
 
+import asyncio
+import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
 import uvicorn
+import uvloop
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from feedback_gateway.app import create_app
+from feedback_gateway.cli.running import run_async
 from feedback_gateway.cli.terminal import complain
 from feedback_gateway.errors import ConfigurationError
+from feedback_gateway.services import open_services
 from feedback_gateway.settings import Settings, load_settings
 
 BACKLOG = 2048
@@ -35,27 +41,53 @@ class WorkerApp:
 
     def __call__(self) -> Application:
         """The application of one worker."""
+        log_to_stderr()
         return create_app(load_settings(self.config))
 
 
 def run_server(settings: Settings, *, config: Path | None, host: str, port: int, workers: int) -> int:
     """Serve until a signal asks for the end; returns the exit code, 0 for an end that was asked for.
 
-    Raises ConfigurationError where the port cannot be had.
+    Raises ConfigurationError where the port cannot be had or the gateway cannot work as it is configured.
     """
     listener = bind(host, port)
     url = url_of(listener)
+    log_to_stderr()
     if workers > 1:
+        run_async(try_services(settings))
         supervisor = Supervisor(uvicorn_config(WorkerApp(config), workers=workers), [listener], url)
         supervisor.run()
         return supervisor.exit_code
-    # uvicorn finishes what is in flight on these signals and raises them again: by then there is nothing left to end
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    server = AnnouncingServer(uvicorn_config(create_app(settings), workers=1), url)
-    with suppress(SystemExit):  # uvicorn's way to say that start-up failed, which its log line explained
-        server.run(sockets=[listener])
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve_alone(settings, listener, url))
+
+
+async def serve_alone(settings: Settings, listener: socket.socket, url: str) -> int:
+    """Serve in this process; the exit code."""
+    async with open_services(settings) as services:
+        app = create_app(settings, services)
+        server = AnnouncingServer(uvicorn_config(app, workers=1), url=url, refuse_new=app.state.drain.close)
+        # uvicorn finishes what is in flight on these signals and raises them again: the services are closed after that
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        await server.serve(sockets=[listener])
     return 0 if server.started else 1
+
+
+async def try_services(settings: Settings) -> None:
+    """Open and close everything, so that what cannot work is told once and not by every worker."""
+    async with open_services(settings):
+        pass
+
+
+def log_to_stderr() -> None:
+    """Show the gateway's own warnings, one line each; what libraries log may quote what a user wrote."""
+    logger = logging.getLogger("feedback_gateway")
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(logging.Formatter("feedback-gateway: %(levelname)s: %(message)s"))
+    logger.handlers = [shown]
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
 
 
 def uvicorn_config(app: Application, *, workers: int) -> uvicorn.Config:
@@ -83,7 +115,7 @@ def bind(host: str, port: int) -> socket.socket:
     """A bound socket that does not listen yet, so that nobody is answered before the gateway is ready."""
     address = "127.0.0.1" if host == "localhost" else host.strip("[]")
     family = socket.AF_INET6 if isinstance(ip_address(address), IPv6Address) else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: else no TCP_NODELAY is set
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
@@ -106,17 +138,23 @@ def announce(url: str) -> None:
 
 
 class AnnouncingServer(uvicorn.Server):
-    """A server that says when it answers."""
+    """A server that says when it answers, and takes no new request from the moment that a signal ends it."""
 
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, *, url: str, refuse_new: Callable[[], None]) -> None:
         super().__init__(config)
         self._url = url
+        self._refuse_new = refuse_new
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then announce."""
         await super().startup(sockets)
         if self.started:
             announce(self._url)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        self._refuse_new()
+        super().handle_exit(sig, frame)
 
 
 class Supervisor(Multiprocess):

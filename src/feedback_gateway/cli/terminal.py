@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 ELLIPSIS = "…"
 PLAIN = 80
+LEAST_CELLS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +52,39 @@ def header_lines(columns: Sequence[Column]) -> str:
     )
 
 
-def format_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> str:
-    """A whole table, each column as wide as its widest cell; `right` names columns set flush right."""
+def format_table(
+    names: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), width: int | None = None
+) -> str:
+    """A whole table, each column as wide as its widest cell; `right` names columns set flush right.
+
+    The widest of the other columns are cut until a line takes at most `width` cells.
+    """
     from rich.cells import cell_len
 
     shown = [[printable(cell) for cell in row] for row in rows]
     columns = []
     for index, name in enumerate(names):
-        width = max([cell_len(name), *(cell_len(row[index]) for row in shown)])
-        columns.append(Column(name, -width if name in right else width))
+        widest = max([cell_len(name), *(cell_len(row[index]) for row in shown)])
+        columns.append(Column(name, -widest if name in right else widest))
+    if width is not None:
+        columns = narrowed(columns, width=width)
     return "\n".join([header_lines(columns), *(format_line(columns, row) for row in shown)])
+
+
+def narrowed(columns: Sequence[Column], *, width: int) -> list[Column]:
+    """The columns with the widest of those set flush left cut, cell by cell, down to LEAST_CELLS each."""
+    found = list(columns)
+    while sum(abs(column.width) + 2 for column in found) - 2 > width:
+        widest = max(range(len(found)), key=lambda index: found[index].width)
+        if found[widest].width <= LEAST_CELLS:
+            break
+        found[widest] = Column(found[widest].name, found[widest].width - 1)
+    return found
+
+
+def line_width() -> int | None:
+    """Cells of the terminal's line, None where the output goes somewhere that has no width."""
+    return terminal_width() if sys.stdout.isatty() else None
 
 
 def terminal_width() -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from feedback_gateway.cli.options import ConfigOption
-from feedback_gateway.cli.terminal import format_table
+from feedback_gateway.cli.terminal import format_table, line_width
 
 if TYPE_CHECKING:
     from feedback_gateway.calls.reports import UsageRow
@@ -27,11 +27,15 @@ def usage(
     """Report calls, tokens and exact costs."""
     from feedback_gateway.calls.reports import UsageReport, as_csv, parse_groupings, parse_moment
     from feedback_gateway.clock import SystemClock
+    from feedback_gateway.errors import ConfigurationError, InvalidRequest
     from feedback_gateway.settings import load_settings
     from feedback_gateway.storage.engine import open_engine, upgrade
 
     settings = load_settings(config)
-    groupings = parse_groupings(by)
+    try:
+        groupings = parse_groupings(by)
+    except InvalidRequest as error:
+        raise ConfigurationError(f"--by {by}: {error.problems[0].msg}") from None
     now = SystemClock().now()
     engine = open_engine(settings.database_url)
     try:
@@ -48,7 +52,7 @@ def usage(
     elif output_format == "json":
         typer.echo(json.dumps({"data": [json_fields(row) for row in rows]}, ensure_ascii=False, indent=2))
     else:
-        typer.echo(usage_table(groupings, rows))
+        typer.echo(usage_table(groupings, rows, width=line_width()))
 
 
 def json_fields(row: "UsageRow") -> dict[str, Any]:
@@ -59,8 +63,8 @@ def json_fields(row: "UsageRow") -> dict[str, Any]:
     return {name: format_usd(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
 
 
-def usage_table(groupings: Sequence[str], rows: Sequence["UsageRow"]) -> str:
-    """The report for people."""
+def usage_table(groupings: Sequence[str], rows: Sequence["UsageRow"], *, width: int | None) -> str:
+    """The report for people; figures that are 0 throughout are left out where a line would not fit `width` cells."""
     if not rows:
         return "No calls."
     figures = ("calls", "cached", "failed", "input", "cached input", "output", "cost USD", "saved USD")
@@ -79,4 +83,13 @@ def usage_table(groupings: Sequence[str], rows: Sequence["UsageRow"]) -> str:
                 fields["saved_usd"],
             ]
         )
-    return format_table([*groupings, *figures], cells, right=figures)
+    header = [*groupings, *figures]
+    table = format_table(header, cells, right=figures)
+    if width is None or len(table.partition("\n")[2].partition("\n")[0]) <= width:
+        return table
+    dispensable = set(figures) - {"calls", "cost USD"}
+    kept = [
+        index for index, name in enumerate(header) if name not in dispensable or any(row[index] != "0" for row in cells)
+    ]
+    shown = [[row[index] for index in kept] for row in cells]
+    return format_table([header[index] for index in kept], shown, right=figures, width=width)
