@@ -1,6 +1,7 @@
 """Whatever a provider sends over a real connection, through LiteLLM and every wrapper: an answer or a clear error."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -249,6 +250,27 @@ async def test_redirect_is_not_followed(gateway: Gateway) -> None:
             await sentiment(services)
 
     assert len(provider.bodies) == 1
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "gzip"])
+async def test_answer_without_measure_is_not_kept(gateway: Gateway, is_packed: bool) -> None:
+    """It is an error that says so, and neither shown to the model again nor repeated in the detail."""
+    endless = b'{"x": "' + b"a" * (24 * 1024 * 1024) + b'"}'
+    reply = http(200, gzip.compress(endless, 1), "content-encoding: gzip") if is_packed else http(200, endless)
+    async with gateway(reply, attempts=1) as (services, provider):
+        with pytest.raises(ProviderFailed, match="larger than 16 MiB") as failure:
+            await sentiment(services)
+
+    assert len(failure.value.detail) < 500
+    assert len(provider.bodies) == 1
+
+
+async def test_invalid_answer_is_shown_again_in_part(gateway: Gateway) -> None:
+    """The repair turn costs no more than what it takes to see the flaw."""
+    async with gateway(completion("nothing " * 100_000), ANSWERED) as (services, provider):
+        await sentiment(services)
+
+    assert len(provider.bodies[1]["messages"][-2]["content"]) == 20_000
 
 
 async def test_calls_side_by_side_learn_together_that_a_model_takes_no_schema(gateway: Gateway) -> None:

@@ -105,6 +105,20 @@ async def test_caller_who_leaves_is_let_go_and_the_bill_is_still_booked() -> Non
     assert (call.attempts[0].status, call.attempts[0].cost_usd) == ("abandoned", COST)
 
 
+async def test_request_that_costs_nothing_ends_with_its_caller() -> None:
+    """Nobody waits behind an answer that nobody reads; what it cost is known."""
+    provider, call = Slow(answer("{}")), new_call()
+    free = Rates(input=Decimal(0), output=Decimal(0))
+    asking = asyncio.create_task(metered(provider, rates=free).complete(REQUEST, call))
+    await provider.asked.wait()
+
+    asking.cancel()
+    await asyncio.gather(asking, *call.pending, return_exceptions=True)
+
+    assert not provider.released.is_set()
+    assert (call.attempts[0].status, call.receipt().cost_usd) == ("abandoned", Decimal(0))
+
+
 async def test_failure_after_the_caller_left_is_noted_and_raises_nowhere() -> None:
     """A late failure is a fact in the attempt, not an unhandled exception."""
     provider, call = Slow(ProviderUnavailable("gone", status=503)), new_call()

@@ -21,6 +21,7 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "Thu, 01 Jan 2026 12:00:30 GMT"}, 30),
         ({"retry-after": "Thu, 01 Jan 2026 11:00:00 GMT"}, 0),
         ({"retry-after": "Thu, 01 Jan 2026 12:00:30 -0000"}, None),
+        ({"retry-after": "9" * 400}, 365 * 86_400),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-3"}, None),
         ({}, None),

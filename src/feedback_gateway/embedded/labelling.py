@@ -18,6 +18,8 @@ from feedback_gateway.embedded.text import clean
 DESCRIPTION_SHARPNESS = 14.0
 """Turns cosines of sentence vectors, mostly 0 to 0.6, into shares; a ranking, not a calibrated probability."""
 KEPT = 8
+QUICK = 60
+"""Labels and examples up to which a set is learned at once: a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +77,44 @@ class Chooser:
         return Choice(ranking, learned, self.head)
 
 
+class Unlearned(Exception):
+    """Label sets that would take a while to learn, and are not learned yet."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        super().__init__()
+        self.labels = labels
+
+
 @dataclass(frozen=True, slots=True)
 class ChooserCache:
-    """The choosers of the label sets used last; a set is prepared once, however many threads ask."""
+    """The choosers of the label sets used last. Nobody waits while another thread learns."""
 
     embedder: Embedder
     lock: threading.Lock = field(default_factory=threading.Lock)
     kept: OrderedDict[str, Chooser] = field(default_factory=OrderedDict)
 
     def get(self, labels: LabelSet) -> Chooser:
+        """The chooser of `labels`; raises `Unlearned` where it is not kept and takes long to learn."""
+        if (chooser := self._find(labels.fingerprint)) is not None:
+            return chooser
+        if len(labels.names) + len(labels.examples) > QUICK:
+            raise Unlearned(labels)
+        return self.learn(labels)
+
+    def learn(self, labels: LabelSet) -> Chooser:
         """The chooser of `labels`, learned now if it is not kept."""
         key = labels.fingerprint
-        with self.lock:
-            chooser = self.kept.get(key)
-            if chooser is None:
-                chooser = Chooser.prepare(labels, self.embedder)
-                self.kept[key] = chooser
-                while len(self.kept) > KEPT:
-                    self.kept.popitem(last=False)
-            else:
-                self.kept.move_to_end(key)
+        if (chooser := self._find(key)) is not None:
             return chooser
+        chooser = Chooser.prepare(labels, self.embedder)
+        with self.lock:
+            self.kept[key] = chooser
+            while len(self.kept) > KEPT:
+                self.kept.popitem(last=False)
+        return chooser
+
+    def _find(self, key: str) -> Chooser | None:
+        with self.lock:
+            if key in self.kept:
+                self.kept.move_to_end(key)
+            return self.kept.get(key)

@@ -7,7 +7,7 @@ from typing import Any
 
 from feedback_gateway.embedded.categorize import Categorizer
 from feedback_gateway.embedded.embedders import Embedder, load_embedder, return_freed_memory
-from feedback_gateway.embedded.labelling import ChooserCache
+from feedback_gateway.embedded.labelling import ChooserCache, Unlearned
 from feedback_gateway.embedded.language import LanguageDetector
 from feedback_gateway.embedded.reading import Reading
 from feedback_gateway.embedded.rootcause import CauseFinder
@@ -44,6 +44,7 @@ class Student:
     severity: SeverityReader
     summarizer: Summarizer
     causes: CauseFinder
+    choosers: ChooserCache
 
     @classmethod
     def load(cls, embedder: str | None = None) -> "Student":
@@ -66,10 +67,22 @@ class Student:
             severity=SeverityReader(choosers, load_rules()),
             summarizer=Summarizer(loaded),
             causes=CauseFinder(loaded),
+            choosers=choosers,
         )
 
     def answer(self, task: str, item: Mapping[str, Any], taxonomy: Mapping[str, Any] | None) -> StudentAnswer:
-        """Answer one item; raises `UnsupportedTask`, or `ValueError` for an item or taxonomy with nothing to read."""
+        """Answer one item, however long the taxonomy takes to learn; else as `answer_soon`."""
+        while True:
+            try:
+                return self.answer_soon(task, item, taxonomy)
+            except Unlearned as needed:
+                self.choosers.learn(needed.labels)
+
+    def answer_soon(self, task: str, item: Mapping[str, Any], taxonomy: Mapping[str, Any] | None) -> StudentAnswer:
+        """Answer one item; raises `Unlearned` where labels of the taxonomy are to be learned first.
+
+        Raises `UnsupportedTask`, or `ValueError` for an item or taxonomy with nothing to read.
+        """
         readers: dict[str, Reader] = {
             "sentiment": self._sentiment,
             "categorize": self._categorize,

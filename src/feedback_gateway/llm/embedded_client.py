@@ -21,11 +21,13 @@ UNSUPPORTED = (
 class EmbeddedClient:
     """Answers from the request's task and item, not from its messages; works in threads of its own.
 
-    The student, with the libraries it computes with, is loaded by the first request, once.
+    The student, with the libraries it computes with, is loaded by the first request, once. Taxonomies with many
+    examples are learned one after the other in a thread that nobody else waits for.
     """
 
     def __init__(self, *, threads: int = 2) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="student")
+        self._learner = ThreadPoolExecutor(1, thread_name_prefix="student-learn")
         self._loading = asyncio.Lock()
         self._student: Student | None = None
 
@@ -43,7 +45,7 @@ class EmbeddedClient:
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 the protocol's
         """Answer the request's first item. Raises TaskUnsupported for tasks that need a language model."""
         student = self._student or await self.warm_up()
-        answer = await asyncio.get_running_loop().run_in_executor(self._executor, ask, student, request)
+        answer = await self._ask(student, request)
         return Completion(
             content=json.dumps(answer.value, ensure_ascii=False),
             finish_reason="stop",
@@ -54,9 +56,20 @@ class EmbeddedClient:
             needs_review=answer.needs_review,
         )
 
+    async def _ask(self, student: "Student", request: CompletionRequest) -> "StudentAnswer":
+        from feedback_gateway.embedded.labelling import Unlearned  # noqa: PLC0415 a process without it stays small
+
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return await loop.run_in_executor(self._executor, ask, student, request)
+            except Unlearned as needed:
+                await loop.run_in_executor(self._learner, student.choosers.learn, needed.labels)
+
     async def aclose(self) -> None:
-        """Let the threads go; what runs in them is finished first."""
-        self._executor.shutdown(wait=True)
+        """Let the threads go; what runs in them is finished first, what waits for them is not."""
+        for executor in (self._executor, self._learner):
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
 def load_student() -> "Student":
@@ -71,7 +84,7 @@ def ask(student: "Student", request: CompletionRequest) -> "StudentAnswer":
     from feedback_gateway.embedded.student import UnsupportedTask  # noqa: PLC0415 likewise
 
     try:
-        return student.answer(request.task, request.items[0], request.taxonomy)
+        return student.answer_soon(request.task, request.items[0], request.taxonomy)
     except UnsupportedTask:
         raise TaskUnsupported(UNSUPPORTED.format(task=request.task)) from None
     except ValueError as error:

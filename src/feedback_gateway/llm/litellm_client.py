@@ -47,6 +47,8 @@ FINISH: Mapping[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+TOO_LARGE = b'{"error": {"message": "the answer is larger than 16 MiB"}}'
 LOADING = threading.Lock()
 THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 NAMES_THE_MODE = (
@@ -210,10 +212,12 @@ def repair(litellm: ModuleType) -> None:
         return response
 
     async def send_once(self: Any, request: Any, **options: Any) -> Any:
-        return await send(self, request, **{**options, "follow_redirects": False})
+        response = await send(self, request, **{**options, "follow_redirects": False, "stream": True})
+        return response if options.get("stream") else await read_bounded(response)
 
     patches: tuple[tuple[Any, str, Any], ...] = (
-        # A redirect is a request that nobody counts, and it takes the key wherever the answer points.
+        # A redirect is a request that nobody counts, and it takes the key wherever the answer points; an answer
+        # without end would take all memory.
         (httpx.AsyncClient, "send", send_once),
         # A second request after a dropped connection is a retry that nobody counts.
         (AsyncHTTPHandler, "single_connection_post_request", raise_again),
@@ -231,6 +235,20 @@ def repair(litellm: ModuleType) -> None:
     )
     for owner, name, replacement in patches:
         setattr(owner, name, replacement)
+
+
+async def read_bounded(response: Any) -> Any:
+    """Read the whole answer of httpx; one larger than MAX_ANSWER_BYTES, unpacked, counts as a bad gateway's."""
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            response.status_code, parts = HTTPStatus.BAD_GATEWAY, [TOO_LARGE]
+            break
+        parts.append(part)
+    await response.aclose()
+    response._content = b"".join(parts)  # noqa: SLF001 - as its own `aread` does
+    return response
 
 
 async def raise_again(*_: object, **__: object) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from decimal import Decimal
 
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
@@ -14,7 +15,8 @@ class MeteringClient:
     """Wraps the provider of one deployment.
 
     The request runs in a task of its own: a caller who leaves or runs out of time gets away at once, while the
-    provider, who bills either way, is heard out for the deployment's time limit so that the cost is known.
+    provider, who bills either way, is heard out for the deployment's time limit so that the cost is known. Where
+    nothing is billed the request ends with its caller, so that nobody waits for answers that nobody reads.
     """
 
     def __init__(self, inner: Provider, deployment: Deployment, *, clock: Clock) -> None:
@@ -26,6 +28,8 @@ class MeteringClient:
         """Ask once. Raises ProviderError; on cancellation the attempt stays in `call.pending` until it is settled."""
         await self._inner.prepare()
         attempt = call.start_attempt(self._deployment, started_at=self._clock.now(), purpose=request.purpose)
+        if self._deployment.is_free:
+            attempt.cost_usd = Decimal(0)
         task = asyncio.create_task(self._ask(request, call, attempt))
         call.pending.add(task)
         task.add_done_callback(call.pending.discard)
@@ -33,6 +37,8 @@ class MeteringClient:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             attempt.status = "abandoned"
+            if self._deployment.is_free:
+                task.cancel()
             task.add_done_callback(retrieve)
             raise
 

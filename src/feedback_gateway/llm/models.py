@@ -94,6 +94,12 @@ class Rates:
     reasoning: Decimal | None = None
     tiers: tuple[tuple[int, "Rates"], ...] = ()
 
+    @property
+    def is_free(self) -> bool:
+        """Whether every token costs nothing."""
+        every = (self.input, self.output, self.cache_read, self.cache_write, self.reasoning)
+        return not any(every) and all(rates.is_free for _, rates in self.tiers)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -110,6 +116,11 @@ class Deployment:
     weight: float = 1.0
     timeout_s: float = 60.0
     rates: Rates | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a request is known to cost nothing, whatever comes of it."""
+        return self.rates is not None and self.rates.is_free
 
 
 class CompletionClient(Protocol):

@@ -81,6 +81,7 @@ MISSING = re.compile(r"No module named '([\w.]+)'")
 WORD = re.compile(r"\w+")
 MASKS = re.compile(r"…(?:[^\w…]*…)+")
 LONGEST = 200
+LONGEST_WAIT_S = 365 * 86_400.0
 SHORTEST_SECRET = 4
 
 
@@ -125,11 +126,11 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     lower = {str(name).lower(): str(value).strip() for name, value in headers.items()}
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = lower.get(name, "")
-        if re.fullmatch(r"\d{1,9}(?:\.\d+)?", value):
-            return float(value) * unit
+        if re.fullmatch(r"\d+(?:\.\d+)?", value):
+            return min(float(value) * unit, LONGEST_WAIT_S)
     try:
         date = parsedate_to_datetime(lower.get("retry-after", ""))
-        return max(0.0, (date - now).total_seconds())
+        return min(max(0.0, (date - now).total_seconds()), LONGEST_WAIT_S)
     except (ValueError, TypeError):
         return None
 

@@ -19,6 +19,8 @@ REPAIR = (
 )
 MAX_ERRORS = 3
 MAX_ECHO = 200
+MAX_SHOWN = 20_000
+"""Characters of an invalid answer that its model is shown again."""
 
 
 class ValidatingClient:
@@ -92,7 +94,8 @@ def compiled(schema: str) -> jsonschema_rs.Draft202012Validator:
 
 def repair(request: CompletionRequest, completion: Completion, flaw: OutputError) -> CompletionRequest:
     """The request again, with the invalid answer and what is wrong with it."""
-    turns = (Message("assistant", completion.content or "(nothing)"), Message("user", REPAIR.format(error=flaw)))
+    shown = completion.content[:MAX_SHOWN] or "(nothing)"
+    turns = (Message("assistant", shown), Message("user", REPAIR.format(error=flaw)))
     return replace(request, messages=request.messages + turns, purpose="repair")
 
 

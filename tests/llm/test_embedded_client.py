@@ -1,0 +1,133 @@
+"""The embedded student answers others while it learns for one."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.clock import SystemClock
+from feedback_gateway.embedded.embedders import Embedder
+from feedback_gateway.embedded.labelling import Chooser, ChooserCache
+from feedback_gateway.embedded.taxonomy import LabelSet
+from feedback_gateway.llm.embedded_client import EmbeddedClient
+from feedback_gateway.llm.models import CompletionRequest
+
+pytestmark = pytest.mark.anyio
+
+CLOCK = SystemClock()
+LONG = {
+    "categories": [
+        {"name": "sync", "examples": [f"It does not sync file {number}." for number in range(40)]},
+        {"name": "price", "examples": [f"It costs {number} euros too much." for number in range(40)]},
+    ]
+}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[EmbeddedClient]:
+    """A client with a loaded student."""
+    opened = EmbeddedClient()
+    await opened.prepare()
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def learning(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Learning of large sets says that it has begun, and goes on when it is told to."""
+    begun, go_on = threading.Event(), threading.Event()
+    learn = ChooserCache.learn
+
+    def held(cache: ChooserCache, labels: LabelSet) -> Chooser:
+        if labels.examples:
+            begun.set()
+            go_on.wait()
+        return learn(cache, labels)
+
+    monkeypatch.setattr(ChooserCache, "learn", held)
+    return begun, go_on
+
+
+def request(task: str, text: str, taxonomy: dict[str, Any] | None = None) -> CompletionRequest:
+    """A request for one item."""
+    return CompletionRequest(
+        model="default",
+        messages=(),
+        output_schema={},
+        max_tokens=10,
+        task=task,
+        items=({"text": text},),
+        taxonomy=taxonomy,
+    )
+
+
+def new_call() -> Call:
+    """A call that has just begun."""
+    now = CLOCK.monotonic()
+    return Call(
+        call_id="c",
+        consumer="local",
+        task="categorize",
+        prompt_version=1,
+        model="default",
+        created_at=CLOCK.now(),
+        started=now,
+        deadline=now + 30,
+        attempts_left=1,
+    )
+
+
+async def test_others_are_answered_while_taxonomies_are_learned(
+    client: EmbeddedClient, learning: tuple[threading.Event, threading.Event]
+) -> None:
+    """More callers than there are threads wait for a taxonomy; one with a plain question does not wait for them."""
+    begun, go_on = learning
+    asked = request("categorize", "It syncs.", LONG)
+    waiting = [asyncio.create_task(client.complete(asked, new_call())) for _ in range(3)]
+    try:
+        await asyncio.to_thread(begun.wait)
+        async with asyncio.timeout(20):
+            plain = await client.complete(request("sentiment", "I love it."), new_call())
+            described = {"categories": [{"name": "sync"}, {"name": "price"}]}
+            small = await client.complete(request("categorize", "It costs too much.", described), new_call())
+        assert not any(task.done() for task in waiting)
+    finally:
+        go_on.set()
+
+    assert plain.value is not None
+    assert small.value is not None
+    answers = [(await task).value or {} for task in waiting]
+    assert [answer["category"] for answer in answers] == ["sync"] * 3
+
+
+async def test_callers_who_left_are_not_learned_for(
+    client: EmbeddedClient, learning: tuple[threading.Event, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many taxonomies only the one under way is learned once their callers are gone."""
+    begun, go_on = learning
+    learned: list[str] = []
+    prepare = Chooser.prepare
+
+    def noted(labels: LabelSet, embedder: Embedder) -> Chooser:
+        learned.append(labels.fingerprint)
+        return prepare(labels, embedder)
+
+    monkeypatch.setattr(Chooser, "prepare", noted)
+    taxonomies = [{"categories": [*LONG["categories"], {"name": f"other {number}"}]} for number in range(4)]
+    waiting = [
+        asyncio.create_task(client.complete(request("categorize", "It syncs.", taxonomy), new_call()))
+        for taxonomy in taxonomies
+    ]
+    await asyncio.to_thread(begun.wait)
+    await client.complete(request("sentiment", "I love it."), new_call())
+
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    go_on.set()
+    await client.complete(request("categorize", "It syncs.", LONG), new_call())
+
+    assert len(learned) <= 2
