@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
 
 
@@ -16,7 +17,7 @@ class Problem:
 class GatewayError(Exception):
     """A failure with a stable `code`; `detail` is one sentence for the caller and never holds a secret.
 
-    `call_id` names the call it happened in, once there is one.
+    `call_id` names the call it happened in, once there is one; `cost_usd` is what that has cost, None if unknown.
 
     GatewayError
     ├── InvalidRequest          the caller sent what cannot be used
@@ -37,6 +38,7 @@ class GatewayError(Exception):
     title: ClassVar[str] = "Internal error"
     retryable = False
     call_id: str | None = None
+    cost_usd: Decimal | None = None
 
     def __init__(self, detail: str, *, problems: Sequence[Problem] = (), retry_after: float | None = None) -> None:
         super().__init__(detail)

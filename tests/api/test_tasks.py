@@ -34,6 +34,17 @@ async def test_answer_repeats_the_essentials_in_its_headers(client: httpx.AsyncC
     assert response.headers["x-cache"] == "miss"
 
 
+async def test_failed_call_says_what_it_has_cost(client: httpx.AsyncClient, provider: ScriptedClient) -> None:
+    """The answer was billed, though it could not be used."""
+    provider.play([answer("no JSON")])
+
+    response = await client.post("/v1/mood", json={"text": "fine"})
+
+    assert response.status_code == 502
+    assert response.headers["x-cost-usd"] == "0.000054"
+    assert response.headers["x-call-id"] == response.json()["call_id"]
+
+
 async def test_unknown_cost_is_called_unknown(settings: Settings, provider: ScriptedClient) -> None:
     """No price is not the price zero."""
     entry = {"model_name": "default", "litellm_params": {"model": "scripted/without-price"}}

@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,20 @@ def test_a_request_in_flight_is_finished_after_the_signal(start: Start) -> None:
     assert answer.startswith(b"HTTP/1.1 200")
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (0, b"", b"")
+
+
+def test_bytes_that_are_no_http_are_refused_as_a_problem(start: Start) -> None:
+    """Before any application sees them; the connection is closed."""
+    address = urllib.parse.urlsplit(announced(start("serve", "--port", "0")))
+
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall("GET /v1/calls?limit=１ HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body)["type"] == "urn:feedback-gateway:problem:invalid-request"
 
 
 def test_a_prompt_that_breaks_while_serving_is_told(start: Start, tmp_path: Path) -> None:

@@ -251,3 +251,37 @@ def test_a_table_in_the_way_stops_the_upgrade_as_a_whole(open_file: Open, tmp_pa
 
     assert "attempts already exists" in error.detail
     assert inspect(engine).get_table_names() == ["attempts"]
+
+
+def test_a_file_that_was_removed_in_use_is_begun_anew(open_file: Open, tmp_path: Path) -> None:
+    """One answer says so; after that rows go to a file that is there, not to the one that is gone."""
+    engine = open_file(tmp_path / "calls.db")
+    upgrade(engine)
+    for file in tmp_path.glob("calls.db*"):
+        file.unlink()
+
+    def count() -> object:
+        with storage_errors(engine), engine.connect() as connection:
+            return connection.scalar(text("SELECT count(*) FROM calls"))
+
+    assert isinstance(failure(count), Unavailable)
+    assert count() == 0
+    assert (tmp_path / "calls.db").exists()
+    check(engine)
+
+
+def test_a_file_that_was_put_in_place_of_another_is_the_one_that_is_read(open_file: Open, tmp_path: Path) -> None:
+    """As after a backup was restored under a running gateway."""
+    engine, other = open_file(tmp_path / "calls.db"), open_file(tmp_path / "other.db")
+    for one in (engine, other):
+        upgrade(one)
+    with other.begin() as connection:
+        connection.execute(text("CREATE TABLE restored (id INTEGER)"))
+    other.dispose()
+
+    for file in tmp_path.glob("calls.db*"):
+        file.unlink()
+    (tmp_path / "other.db").rename(tmp_path / "calls.db")
+
+    with engine.connect() as connection:
+        assert inspect(connection).has_table("restored")

@@ -5,6 +5,7 @@ import logging
 import math
 import traceback
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from feedback_gateway.errors import (
     NotFound,
     Problem,
 )
+from feedback_gateway.llm.prices import format_usd
 
 CLIENT_WENT_AWAY = 499
 RETRY_LATER_S = 30.0
@@ -39,7 +41,14 @@ def problem_response(error: GatewayError, *, call_id: str, headers: Mapping[str,
         wait = RETRY_LATER_S
     if wait is not None:
         sent["retry-after"] = str(max(1, math.ceil(wait)))
+    if error.call_id is not None:
+        sent["x-cost-usd"] = cost_header(error.cost_usd)
     return JSONResponse(problem(error, call_id=call_id), status_code=status, headers=sent, media_type=MEDIA_TYPE)
+
+
+def cost_header(cost_usd: Decimal | None) -> str:
+    """What a call has cost, as its header says it."""
+    return "unknown" if cost_usd is None else format_usd(cost_usd)
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -151,10 +151,11 @@ CALL_ID_HEADER: Schema = {
     "x-call-id": {"description": "the call's id, or the request's", "schema": TEXT, "required": True}
 }
 RETRY_HEADER: Schema = {"retry-after": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
+COST_HEADER: Schema = {"x-cost-usd": {"description": "USD, exact, or `unknown`", "schema": TEXT}}
 TASK_HEADERS: Schema = {
     **CALL_ID_HEADER,
     "x-cache": {"description": "whether stored answers were used", "schema": TEXT | {"enum": ["hit", "miss"]}},
-    "x-cost-usd": {"description": "USD, exact, or `unknown`", "schema": TEXT},
+    **COST_HEADER,
 }
 WHEN: Mapping[int, str] = {
     400: "The body is not JSON.",
@@ -193,6 +194,7 @@ def problems(*statuses: int) -> dict[int | str, Schema]:
     found: dict[int | str, Schema] = {}
     for status in sorted({*statuses, *EVERYWHERE}):
         headers = CALL_ID_HEADER | (RETRY_HEADER if status in {502, 503} else {})
+        headers |= COST_HEADER if status in {502, 504} else {}
         if status == 405:  # noqa: PLR2004 - the one status that names methods
             headers = headers | {"allow": {"description": "methods that there are", "schema": TEXT}}
         example = problem(EXAMPLES[status], call_id="01KAQ3V5Z8Q0W3T9Y6M2C4D7EF")

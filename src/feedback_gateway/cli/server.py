@@ -19,6 +19,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from feedback_gateway.app import create_app
+from feedback_gateway.cli.protocol import ProblemProtocol
 from feedback_gateway.cli.running import run_async
 from feedback_gateway.cli.terminal import complain
 from feedback_gateway.errors import ConfigurationError
@@ -97,7 +98,7 @@ def uvicorn_config(app: Application, *, workers: int) -> uvicorn.Config:
         factory=isinstance(app, WorkerApp),
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=ProblemProtocol,
         ws="none",
         lifespan="on",
         log_level="error",

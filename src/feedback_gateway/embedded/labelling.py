@@ -18,6 +18,8 @@ from feedback_gateway.embedded.text import clean
 DESCRIPTION_SHARPNESS = 14.0
 """Turns cosines of sentence vectors, mostly 0 to 0.6, into shares; a ranking, not a calibrated probability."""
 KEPT = 8
+MOST_WEIGHTS = 8_000_000
+"""Learned weights that are kept in all, of 4 bytes each; the set used last is kept in any case."""
 QUICK = 60
 """Labels and examples up to which a set is learned at once: a tenth of a second."""
 
@@ -109,9 +111,12 @@ class ChooserCache:
         chooser = Chooser.prepare(labels, self.embedder)
         with self.lock:
             self.kept[key] = chooser
-            while len(self.kept) > KEPT:
+            while len(self.kept) > 1 and (len(self.kept) > KEPT or self._weights() > MOST_WEIGHTS):
                 self.kept.popitem(last=False)
         return chooser
+
+    def _weights(self) -> int:
+        return sum(chooser.head.by_column.size for chooser in self.kept.values() if chooser.head is not None)
 
     def _find(self, key: str) -> Chooser | None:
         with self.lock:

@@ -60,6 +60,8 @@ def refuse_keyword(place: Place, value: Any) -> None:
         raise SchemaRefused("a $ref must begin with `#`: schemas stand in the prompt file", place)
     if place[-1:] == ("$id",) and isinstance(value, str):
         raise SchemaRefused("a $id is not taken", place)
+    if place[-1:] == ("enum",) and value == []:
+        raise SchemaRefused("an enum without values, which nothing can satisfy", place)
     if place == ("$schema",) and value != DRAFT:
         raise SchemaRefused(f"the only draft is {DRAFT}", place)
 

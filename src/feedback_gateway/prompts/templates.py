@@ -164,7 +164,7 @@ def check(tree: nodes.Template, *, variables: frozenset[str]) -> None:
     for name in tree.find_all(nodes.Name):
         if name.name in unknown:
             known = ", ".join(sorted(variables))
-            raise TemplateRefused(f"{name.name!r} is not in input.schema; there are: {known}", name.lineno)
+            raise TemplateRefused(f"{name.name!r} is no input; there are: {known}", name.lineno)
 
 
 def walk(node: nodes.Node) -> Iterable[nodes.Node]:

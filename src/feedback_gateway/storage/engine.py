@@ -3,6 +3,8 @@
 Everything here blocks: call it from a thread, never from the event loop.
 """
 
+import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +13,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    ProgrammingError,
+)
 
 from feedback_gateway.errors import ConfigurationError, GatewayError, Unavailable
 from feedback_gateway.storage.columns import DecimalSum
+
+logger = logging.getLogger(__name__)
 
 HEAD = "0001"
 BUSY_TIMEOUT_S = 10.0
@@ -39,6 +50,7 @@ PASSING = {
     sqlite3.SQLITE_BUSY: "another process holds it locked",
     sqlite3.SQLITE_LOCKED: "another process holds it locked",
 }
+NO_TABLE = "no such table"
 ROW_ERRORS = (IntegrityError, DataError, ProgrammingError)
 
 
@@ -54,6 +66,7 @@ def open_engine(database_url: str) -> Engine:
         raise ConfigurationError("database_url: name the file, as in sqlite:///feedback-gateway.db")
     engine = create_engine(url.set(drivername="sqlite+pysqlite"), connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare)
+    event.listen(engine, "checkout", _refuse_lost_file)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -107,6 +120,9 @@ def storage_errors(engine: Engine) -> Iterator[None]:
     except ROW_ERRORS:
         raise
     except DBAPIError as error:
+        if NO_TABLE in str(error.orig):
+            logger.warning("%s was lost while it was in use; it is begun anew", describe(engine.url))
+            upgrade(engine)
         raise explain(error.orig, engine.url) from error
 
 
@@ -129,12 +145,29 @@ def describe(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def _prepare(connection: Any, _record: object) -> None:
+def _prepare(connection: Any, record: Any) -> None:
     # The driver would begin transactions by itself, but not before DDL or SELECT; `_begin` does, always.
     connection.isolation_level = None
     for pragma in PRAGMAS:
         connection.execute(pragma)
     connection.create_aggregate("decimal_sum", 1, DecimalSum)
+    file = connection.execute("PRAGMA database_list").fetchone()[2]
+    record.info["file"] = file, _identity(file)
+
+
+def _refuse_lost_file(_connection: object, record: Any, _proxy: object) -> None:
+    """Open the file again where another, or none, is at its place by now: rows written to a lost one are lost."""
+    file, identity = record.info["file"]
+    if _identity(file) != identity:
+        raise DisconnectionError
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)  # noqa: PTH116 - asked for every transaction
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin(connection: Connection) -> None:

@@ -157,8 +157,11 @@ class TaskService:
             ) as call:
                 checked = await self._ask(order, inputs, taxonomy, call)
         except GatewayError as error:
-            error.call_id = call.call_id if call else None
-            return Failure(id=id_of(raw), error=error, call_id=error.call_id, receipt=call.receipt() if call else None)
+            if call is None:
+                return Failure(id=id_of(raw), error=error)
+            receipt = call.receipt()
+            error.call_id, error.cost_usd = call.call_id, receipt.cost_usd
+            return Failure(id=id_of(raw), error=error, call_id=call.call_id, receipt=receipt)
         return Answer(
             call_id=call.call_id,
             task=order.task.name,
