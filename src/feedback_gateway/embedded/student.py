@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from feedback_gateway.embedded.categorize import Categorizer
@@ -17,6 +17,7 @@ from feedback_gateway.embedded.summarize import DEFAULT_WORDS, FEWEST_WORDS, Sum
 from feedback_gateway.embedded.text import any_quote, quote, words
 
 HAPPY = 0.3
+MOST_DESCRIPTIONS = 1_000
 Answer = tuple[dict[str, Any], bool]
 Reader = Callable[[Mapping[str, Any], Mapping[str, Any] | None], Answer]
 
@@ -45,6 +46,8 @@ class Student:
     summarizer: Summarizer
     causes: CauseFinder
     choosers: ChooserCache
+    happy: dict[str, bool] = field(default_factory=dict)
+    """Descriptions of categories that were read already, and whether each is a happy one."""
 
     @classmethod
     def load(cls, embedder: str | None = None) -> "Student":
@@ -143,9 +146,15 @@ class Student:
         """Whether the description of the category itself is a happy one, as that of praise is."""
         for entry in taxonomy.get("categories") or ():
             if str(entry.get("name") or "").strip() == category["category"]:
-                described = Reading(f"{entry['name']}: {entry.get('description') or ''}", self.embedder, self.detector)
-                return self.sentiment.score(described) > HAPPY
+                return self._is_happy(f"{entry['name']}: {entry.get('description') or ''}")
         return False
+
+    def _is_happy(self, description: str) -> bool:
+        if description not in self.happy:
+            if len(self.happy) >= MOST_DESCRIPTIONS:
+                self.happy.clear()
+            self.happy[description] = self.sentiment.score(Reading(description, self.embedder, self.detector)) > HAPPY
+        return self.happy[description]
 
     def _summarize(self, item: Mapping[str, Any], _taxonomy: Mapping[str, Any] | None) -> Answer:
         texts = item.get("texts") or [{"id": item.get("id") or "1", "text": item.get("text") or ""}]
