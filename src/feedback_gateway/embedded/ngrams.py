@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import lru_cache
+from itertools import chain, pairwise
 from typing import Any
 from zlib import crc32
 
@@ -76,23 +76,22 @@ class Vocabulary:
         )
 
 
+@lru_cache(maxsize=256)
 def count(text: str) -> Counts:
-    """Hashed words, word pairs, and 3- and 4-grams of the characters inside words, lower case."""
+    """Hashed words, word pairs, and 3- and 4-grams of the characters inside words, lower case; not to be changed."""
     words = [word[:LONGEST_WORD] for word in _WORD.findall(text[:READ_CHARACTERS].lower())]
-    found: Counter[int] = Counter()
-    for word in words:
-        found[crc32(word.encode("utf-8", "replace")) & ~1] += 1
-    for first, second in pairwise(words):
-        found[crc32(f"{first} {second}".encode("utf-8", "replace")) & ~1] += 1
-    for word, times in Counter(words).items():
-        padded = f" {word} ".encode("utf-8", "replace")
-        for size in (3, 4):
-            for start in range(len(padded) - size + 1):
-                found[crc32(padded[start : start + size]) | 1] += times
-    hashes = np.fromiter(found.keys(), dtype=np.uint32, count=len(found))
-    times_seen = np.fromiter(found.values(), dtype=np.float32, count=len(found))
-    order = np.argsort(hashes)
-    return Counts(hashes[order], 1 + np.log(times_seen[order]))
+    pairs = (crc32(f"{first} {second}".encode("utf-8", "replace")) & ~1 for first, second in pairwise(words))
+    found = np.fromiter(chain(chain.from_iterable(map(hashes_of, words)), pairs), dtype=np.uint32)
+    hashes, times_seen = np.unique(found, return_counts=True)
+    return Counts(hashes, 1 + np.log(times_seen.astype(np.float32)))
+
+
+@lru_cache(maxsize=10_000)
+def hashes_of(word: str) -> tuple[int, ...]:
+    """The hash of a word, and those of the n-grams in it."""
+    padded = f" {word} ".encode("utf-8", "replace")
+    inside = (padded[start : start + size] for size in (3, 4) for start in range(len(padded) - size + 1))
+    return (crc32(word.encode("utf-8", "replace")) & ~1, *(crc32(piece) | 1 for piece in inside))
 
 
 def gram(matrix: Rows) -> Array:

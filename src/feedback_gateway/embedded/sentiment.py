@@ -57,7 +57,7 @@ class SentimentReader:
         if not reading.cleaned:
             return {"label": "neutral", "score": 0.0, "aspects": [], "evidence": reading.evidence(None)}, True
         english = reading.language in LEXICON_LANGUAGES
-        probabilities = self._probabilities(reading)
+        probabilities = self._probabilities(reading, english=english)
         label = LABELS[int(np.argmax(probabilities))]
         parts = [clause for sentence in reading.sentences[:40] for clause in clauses(sentence)]
         polarities = [self.lexicon.polarity(part.text) if english else 0.0 for part in parts]
@@ -74,10 +74,10 @@ class SentimentReader:
 
     def score(self, reading: Reading) -> float:
         """p(positive) - p(negative); 0 for a text without words."""
-        return _score(self._probabilities(reading)) if reading.cleaned else 0.0
-
-    def _probabilities(self, reading: Reading) -> npt.NDArray[Any]:
         english = reading.language in LEXICON_LANGUAGES
+        return _score(self._probabilities(reading, english=english)) if reading.cleaned else 0.0
+
+    def _probabilities(self, reading: Reading, *, english: bool) -> npt.NDArray[Any]:
         return self.head.probabilities(reading.vector, self.lexicon.features(reading.cleaned) if english else None)
 
     def _sides(self, reading: Reading, parts: list[Span], polarities: list[float]) -> list[dict[str, str]]:
@@ -89,7 +89,8 @@ class SentimentReader:
         told = [part for part in parts if len(part.words) >= FEWEST_CLAUSE_WORDS][:MOST_CLAUSES]
         if len(told) < 2 or not (differ or _CONTRAST.search(reading.cleaned)):  # noqa: PLR2004 two sides
             return []
-        read = np.array([self._probabilities(replace(reading, text=part.text)) for part in told])
+        english = reading.language in LEXICON_LANGUAGES
+        read = np.array([self._probabilities(replace(reading, text=part.text), english=english) for part in told])
         if read[:, 2].max() < CLAUSE_FROM or read[:, 0].max() < CLAUSE_FROM:
             return []
         return [{"quote": quote(told[int(read[:, side].argmax())])} for side in (2, 0)]

@@ -14,9 +14,9 @@ from feedback_gateway.llm.prices import cost
 class MeteringClient:
     """Wraps the provider of one deployment.
 
-    The request runs in a task of its own: a caller who leaves or runs out of time gets away at once, while the
-    provider, who bills either way, is heard out for the deployment's time limit so that the cost is known. Where
-    nothing is billed the request ends with its caller, so that nobody waits for answers that nobody reads.
+    A billed request runs in a task of its own: a caller who leaves or runs out of time gets away at once, while the
+    provider, who bills either way, is heard out for the deployment's time limit so that the cost is known. A free one
+    ends with its caller, so that nobody waits behind answers that nobody reads.
     """
 
     def __init__(self, inner: Provider, deployment: Deployment, *, clock: Clock) -> None:
@@ -28,18 +28,17 @@ class MeteringClient:
         """Ask once. Raises ProviderError; on cancellation the attempt stays in `call.pending` until it is settled."""
         await self._inner.prepare()
         attempt = call.start_attempt(self._deployment, started_at=self._clock.now(), purpose=request.purpose)
-        if self._deployment.is_free:
-            attempt.cost_usd = Decimal(0)
-        task = asyncio.create_task(self._ask(request, call, attempt))
-        call.pending.add(task)
-        task.add_done_callback(call.pending.discard)
         try:
+            if self._deployment.is_free:
+                attempt.cost_usd = Decimal(0)
+                return await self._ask(request, call, attempt)
+            task = asyncio.create_task(self._ask(request, call, attempt))
+            call.pending.add(task)
+            task.add_done_callback(call.pending.discard)
+            task.add_done_callback(retrieve)
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             attempt.status = "abandoned"
-            if self._deployment.is_free:
-                task.cancel()
-            task.add_done_callback(retrieve)
             raise
 
     async def _ask(self, request: CompletionRequest, call: Call, attempt: Attempt) -> Completion:

@@ -60,11 +60,11 @@ def marked_inputs(prompt: Prompt, variables: Mapping[str, Any]) -> dict[str, Any
 
 def mark(value: Any, schema: Any) -> Any:
     """`value` with every string that `schema` restricts to labels as a Label."""
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         return value
     if isinstance(value, str):
         return Label(value) if is_label(value, schema) else value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         properties = schema.get("properties", {})
         return {key: mark(item, properties.get(key)) for key, item in value.items()}
     if isinstance(value, list):

@@ -88,7 +88,7 @@ def to_json(value: Any) -> str:
 
 def only(value: Any, *keys: str) -> Any:
     """`value` with no other keys than these in its mappings, at any depth."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: only(value[key], *keys) for key in keys if key in value}
     return [only(item, *keys) for item in value] if isinstance(value, list) else value
 

@@ -84,7 +84,7 @@ def values_at(data: Any, path: list[str]) -> Iterator[str]:
     if isinstance(data, list | tuple):
         for item in data:
             yield from values_at(item, path)
-    elif path and isinstance(data, Mapping):
+    elif path and isinstance(data, dict):
         yield from values_at(data.get(path[0]), path[1:])
     elif not path and isinstance(data, str):
         yield data
