@@ -127,6 +127,40 @@ async def test_request_brings_its_own_taxonomy(gateway: Open) -> None:
     assert outcome.result["route"]["team"]
 
 
+@pytest.mark.parametrize("task", ["severity", "classify"])
+async def test_severities_mean_what_the_configured_taxonomy_says(tmp_path: Path, task: str) -> None:
+    """The model is told, whether or not the request can bring a taxonomy of its own."""
+    taxonomy = tmp_path / "taxonomy.yaml"
+    severities = [{"name": "critical", "description": "A PLANE IS LATE"}]
+    taxonomy.write_text(json.dumps({"categories": [{"name": "flight"}], "severities": severities}))
+    settings = Settings(model_list=[PRICED], taxonomy=taxonomy, database_url=f"sqlite:///{tmp_path}/calls.db")
+    asked = ScriptedClient([answer("{}")])
+
+    async with open_services(settings, provider=lambda _: asked) as services:
+        await services.tasks.run_many(task, [{"text": TEXT}], consumer="local", options=NO_OPTIONS)
+
+    assert "A PLANE IS LATE" in asked.requests[0].messages[-1].content
+
+
+async def test_severities_are_learned_from_the_examples_of_the_configured_taxonomy(tmp_path: Path) -> None:
+    """By the embedded model, which would go by words otherwise."""
+    taxonomy = tmp_path / "taxonomy.yaml"
+    examples = {
+        "critical": [f"Gate {number} is closed and the plane waits." for number in range(10)],
+        "minor": [f"Seat {number} has a stain." for number in range(10)],
+    }
+    severities = [{"name": name, "examples": texts} for name, texts in examples.items()]
+    taxonomy.write_text(json.dumps({"categories": [{"name": "flight"}], "severities": severities}))
+    settings = Settings(taxonomy=taxonomy, database_url=f"sqlite:///{tmp_path}/calls.db")
+
+    async with open_services(settings) as services:
+        item = {"text": "Gate 40 is closed, our plane waits for us."}
+        outcome = await services.tasks.run("severity", item, consumer="local", options=NO_OPTIONS)
+
+    assert outcome.result["severity"] == "critical"
+    assert "the team's examples" in outcome.result["reason"]
+
+
 @pytest.mark.parametrize(
     ("item", "loc"),
     [

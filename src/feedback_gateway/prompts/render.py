@@ -60,7 +60,7 @@ def marked_inputs(prompt: Prompt, variables: Mapping[str, Any]) -> dict[str, Any
 
 def mark(value: Any, schema: Any) -> Any:
     """`value` with every string that `schema` restricts to labels as a Label."""
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or not schema:
         return value
     if isinstance(value, str):
         return Label(value) if is_label(value, schema) else value

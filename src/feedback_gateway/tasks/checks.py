@@ -26,7 +26,7 @@ def check_answer(
     *,
     task: str,
     inputs: Mapping[str, Any],
-    taxonomy: Taxonomy | None,
+    taxonomy: Taxonomy,
     review_below: float | None,
     reviewed: bool,
 ) -> Checked:
@@ -63,29 +63,27 @@ def is_doubtful(result: Mapping[str, Any], review_below: float | None) -> bool:
     return bool(result["confidence"] < review_below)
 
 
-def finish_category(result: Result, taxonomy: Taxonomy | None) -> Result:
+def finish_category(result: Result, taxonomy: Taxonomy) -> Result:
     """Keep the subcategory only where it belongs to the category."""
-    categories = {category.name: category for category in taxonomy.categories} if taxonomy else {}
+    categories = {category.name: category for category in taxonomy.categories}
     category = categories.get(result["category"])
     allowed = {sub.name for sub in category.subcategories} if category else set()
     return result | {"subcategory": result["subcategory"] if result.get("subcategory") in allowed else None}
 
 
-def finish_classify(result: Result, taxonomy: Taxonomy | None) -> Result:
+def finish_classify(result: Result, taxonomy: Taxonomy) -> Result:
     """Add the team, by rule and not by model."""
     result = finish_category(result, taxonomy)
-    if taxonomy is None:
-        return result
     found = route(taxonomy, labels=result)
     return result | {"route": {"team": found.team, "rule": found.rule, "reason": found.reason}}
 
 
-def finish_root_cause(result: Result, taxonomy: Taxonomy | None) -> Result:  # noqa: ARG001 one signature for all
+def finish_root_cause(result: Result, taxonomy: Taxonomy) -> Result:  # noqa: ARG001 one signature for all
     """Leave out hypotheses for which no line of the input speaks."""
     return result | {"hypotheses": [one for one in result["hypotheses"] if one["evidence"]]}
 
 
-FINISHERS: Mapping[str, Callable[[Result, Taxonomy | None], Result]] = {
+FINISHERS: Mapping[str, Callable[[Result, Taxonomy], Result]] = {
     "categorize": finish_category,
     "classify": finish_classify,
     "root-cause-suggest": finish_root_cause,

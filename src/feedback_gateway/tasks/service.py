@@ -175,7 +175,7 @@ class TaskService:
             receipt=call.receipt(),
         )
 
-    async def _ask(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy | None, call: Call) -> Checked:
+    async def _ask(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy, call: Call) -> Checked:
         prompt = order.task.prompt
         request = CompletionRequest(
             model=order.model,
@@ -185,7 +185,7 @@ class TaskService:
             temperature=prompt.temperature,
             task=prompt.name,
             items=(inputs,),
-            taxonomy=inputs.get("taxonomy"),
+            taxonomy=inputs["taxonomy"],
         )
         completion = await self._client.complete(request, call)
         checked = check_answer(
@@ -199,15 +199,13 @@ class TaskService:
         call.dropped_evidence = checked.dropped
         return checked
 
-    def _taxonomy_for(self, task: Task, inputs: Mapping[str, Any]) -> Taxonomy | None:
-        """The request's own taxonomy, else the configured one, for tasks that take one.
+    def _taxonomy_for(self, task: Task, inputs: Mapping[str, Any]) -> Taxonomy:
+        """The request's own taxonomy, where the task takes one, else the configured one.
 
         What a request's taxonomy does not speak of, teams and rules or severities, is as configured.
         """
-        if "taxonomy" not in task.prompt.input_schema.get("properties", {}):
-            return None
         given = inputs.get("taxonomy")
-        if given is None:
+        if given is None or "taxonomy" not in task.prompt.input_schema["properties"]:
             return self._taxonomy
         own, configured = parse_taxonomy(given, where="taxonomy"), self._taxonomy
         if not own.severities:
@@ -216,7 +214,7 @@ class TaskService:
             return own
         return replace(own, teams=configured.teams, rules=configured.rules, default_team=configured.default_team)
 
-    def _checked_inputs(self, task: Task, item: Item, taxonomy: Taxonomy | None) -> Mapping[str, Any]:
+    def _checked_inputs(self, task: Task, item: Item, taxonomy: Taxonomy) -> Mapping[str, Any]:
         """The inputs as prompt and model get them: complete, and in the one form that the task works on."""
         problems = [
             *text_problems(item.inputs, most_chars=self._limits.text_chars),
@@ -228,7 +226,7 @@ class TaskService:
             detail = f"the item does not fit the task {task.name!r}: {place}: {problems[0].msg}"
             raise InvalidRequest(detail, problems=problems)
         inputs = as_texts(item) if "texts" in task.prompt.input_schema.get("properties", {}) else item.inputs
-        return inputs if taxonomy is None else {**inputs, "taxonomy": taxonomy.as_json()}
+        return {**inputs, "taxonomy": taxonomy.as_json()}
 
     def _remaining(self, order: Order) -> float | None:
         if order.ends_at is None:
