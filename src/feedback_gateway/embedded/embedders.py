@@ -47,13 +47,16 @@ def use_path() -> Path:
     return Path(sys.prefix) / "share" / "feedback-gateway" / USE_FILE
 
 
-def load_embedder(name: str | None = None) -> Embedder:
-    """The embedder called `name` (`use` or `wordllama`); by default `use` where its file is, else `wordllama`.
+def default_embedder() -> str:
+    """`use` where its file is, else `wordllama`."""
+    return "use" if use_path().is_file() else "wordllama"
 
-    Imports only what the chosen one needs. Raises `FileNotFoundError` where its files are missing.
+
+def load_embedder(name: str) -> Embedder:
+    """The embedder called `name`, `use` or `wordllama`; imports only what that one needs.
+
+    Raises `FileNotFoundError` where its files are missing.
     """
-    if name is None:
-        name = "use" if use_path().is_file() else "wordllama"
     if name == "use":
         from feedback_gateway.embedded.use import UseEmbedder  # noqa: PLC0415 its runtime costs 50 MiB
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from feedback_gateway.embedded.categorize import Categorizer
-from feedback_gateway.embedded.embedders import Embedder, load_embedder, return_freed_memory
+from feedback_gateway.embedded.embedders import Embedder, default_embedder, load_embedder, return_freed_memory
 from feedback_gateway.embedded.labelling import ChooserCache, Unlearned
 from feedback_gateway.embedded.language import LanguageDetector
 from feedback_gateway.embedded.reading import Reading
@@ -55,16 +55,14 @@ class Student:
 
         Raises `FileNotFoundError` where the named embedder is not installed.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="student-load") as beside:
-            detector = beside.submit(LanguageDetector.load)
-            loaded = load_embedder(embedder)
-            return_freed_memory()
+        loaded, detector = _load_models(embedder or default_embedder())
+        return_freed_memory()
         choosers = ChooserCache(loaded)
         sentiment = SentimentReader.load(loaded.name)
         return_freed_memory()
         return cls(
             embedder=loaded,
-            detector=detector.result(),
+            detector=detector,
             sentiment=sentiment,
             categorizer=Categorizer(choosers),
             severity=SeverityReader(choosers, load_rules()),
@@ -167,6 +165,19 @@ class Student:
     def _root_cause(self, item: Mapping[str, Any], _taxonomy: Mapping[str, Any] | None) -> Answer:
         reading = self._reading(item)
         return self.causes.read(reading.text, str(item.get("logs") or ""), item.get("knowledge") or ()), True
+
+
+def _load_models(embedder: str) -> tuple[Embedder, LanguageDetector]:
+    """Side by side, as a large embedder takes its time; one after the other takes 20 MiB less."""
+    if embedder == "wordllama":
+        detector = LanguageDetector.load()
+        return_freed_memory()
+        return load_embedder(embedder), detector
+    with ThreadPoolExecutor(1, thread_name_prefix="student-load") as beside:
+        loading = beside.submit(LanguageDetector.load)
+        loaded = load_embedder(embedder)
+        return_freed_memory()
+        return loaded, loading.result()
 
 
 def _shortest_summary(reading: Reading) -> str:
