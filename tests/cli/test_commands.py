@@ -161,13 +161,14 @@ tasks: {sentiment: {version: 9}}
 
 
 def test_deployments_that_can_hardly_work_are_told(run: Run, tmp_path: Path) -> None:
-    """Providers that nobody knows, servers without an address, time limits that leave no second chance."""
+    """Providers that nobody knows, servers without an address, time limits that no call reaches, misspelt names."""
     (tmp_path / "gateway.yaml").write_text(
         """
 model_list:
   - {model_name: a, litellm_params: {model: opnai/gpt-4o, api_key: k-1, timeout: 5}}
   - {model_name: b, litellm_params: {model: hosted_vllm/own, timeout: 5}}
-  - {model_name: c, litellm_params: {model: openai/gpt-4o, api_key: k-2, timeout: 60}}
+  - {model_name: c, litellm_params: {model: openai/gpt-4o, api_key: k-2, timeout: 90}}
+  - {model_name: e, litellm_params: {model: openai/gpt-4o, api_key: k-2, wieght: 3}}
   - {model_name: d, litellm_params: {model: openai/gpt-4o-mini, api_key: k-2, timeout: 5}}
 prompts: nowhere
 """
@@ -180,8 +181,9 @@ prompts: nowhere
     assert "ok    configuration: read from ./gateway.yaml\n" in said
     assert "warn  deployment opnai/gpt-4o (a): the provider 'opnai' is not known → did you mean openai" in said
     assert "warn  deployment hosted_vllm/own (b): no api_base" in said
-    assert "warn  timeout of openai/gpt-4o (c): an attempt may take 60 s and a call 30 s" in said
-    assert "→ set litellm_params.timeout to 12, say, or raise retry.deadline" in said
+    assert "warn  timeout of openai/gpt-4o (c): an attempt may take 90 s, but a call ends after 30 s" in said
+    assert "→ set retry.deadline to 100s, say, or lower litellm_params.timeout" in said
+    assert "(e): litellm_params.wieght goes to the provider → did you mean weight?" in said
     assert "warn  prompts: there is no folder nowhere" in said
     assert [line.split()[:3] for line in said.splitlines() if "gpt-4o-mini" in line] == [
         ["ok", "deployment", "openai/gpt-4o-mini"]

@@ -22,6 +22,14 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
+def test_no_command_shows_what_there_is(run: Run) -> None:
+    """The help as it is, not squeezed into one line."""
+    bare, asked = run(), run("--help")
+
+    assert (bare.returncode, bare.stdout) == (2, "")
+    assert bare.stderr == asked.stdout
+
+
 def test_help_names_the_commands(run: Run) -> None:
     """All that there are."""
     done = run("--help")

@@ -127,6 +127,19 @@ async def test_request_brings_its_own_taxonomy(gateway: Open) -> None:
     assert outcome.result["route"]["team"]
 
 
+@pytest.mark.parametrize("task", ["severity", "classify", "categorize"])
+async def test_taxonomy_of_categories_alone_is_enough(tmp_path: Path, task: str) -> None:
+    """What it does not say is left out of the prompt."""
+    taxonomy = tmp_path / "taxonomy.yaml"
+    taxonomy.write_text("categories: [{name: billing}, {name: delivery}]")
+    settings = Settings(taxonomy=taxonomy, database_url=f"sqlite:///{tmp_path}/calls.db")
+
+    async with open_services(settings) as services:
+        outcome = await services.tasks.run(task, {"text": TEXT}, consumer="local", options=NO_OPTIONS)
+
+    assert outcome.task == task
+
+
 @pytest.mark.parametrize("task", ["severity", "classify"])
 async def test_severities_mean_what_the_configured_taxonomy_says(tmp_path: Path, task: str) -> None:
     """The model is told, whether or not the request can bring a taxonomy of its own."""

@@ -29,7 +29,8 @@ from feedback_gateway.tasks.registry import Task
 
 DESCRIPTION = """Text that users wrote goes in; checked, structured answers and their exact cost come out.
 
-Errors are `application/problem+json` (RFC 9457); `errors` names the places, and `x-call-id` finds the call in the log.
+Errors are `application/problem+json` (RFC 9457); `errors` names the places, and `x-call-id` finds the call in the log
+(a request that was turned away is none).
 """
 ANYTHING: Schema = {"description": "Anything else gets an error in its place; the other items are not touched."}
 TASK_ERRORS = (400, 404, 413, 415, 422, 502, 504)

@@ -17,7 +17,7 @@ async def list_prompts(services: ServicesDep) -> Json:
 
 
 async def read_prompt(services: ServicesDep, name: str) -> Json:
-    """One prompt. Raises UnknownTask."""
+    """One prompt and its versions."""
     return prompt_json(services, name)
 
 

@@ -154,7 +154,9 @@ class CallRepository:
         with storage_errors(self._engine), self._engine.connect() as connection:
             row = connection.execute(query).mappings().first()
             if row is None:
-                raise NotFound(f"no call {call_id}")
+                raise NotFound(
+                    f"no call {call_id}; a request that was turned away is none, and one under way is not there yet"
+                )
             return CallRecord(**row), tuple(AttemptRecord(**one) for one in connection.execute(tried).mappings())
 
     def _insert(self, batch: Sequence[Call]) -> None:

@@ -11,6 +11,7 @@ from feedback_gateway.llm.embedded_client import EmbeddedClient
 from feedback_gateway.llm.models import Deployment
 from feedback_gateway.llm.price_table import load_price_table
 from feedback_gateway.prompts.library import PromptLibrary
+from feedback_gateway.prompts.render import render
 from feedback_gateway.services import deployments_of, open_services, prompt_folders
 from feedback_gateway.settings import CacheSettings, LogSettings, ModelEntry, Settings, load_settings
 from feedback_gateway.storage.engine import open_engine, upgrade
@@ -18,6 +19,7 @@ from feedback_gateway.tasks.models import CallOptions
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.taxonomy import load_taxonomy
 
+FENCE = "0" * 16
 LIVE_ITEM = {"text": "The app crashes when I open it."}
 LIVE_MEND = "check the deployment's api_key, api_base, model and timeout"
 
@@ -30,7 +32,9 @@ async def examine(config: Path | None, *, live: bool) -> list[Finding]:
         return [Finding(state="fail", part="configuration", message=error.detail)]
     findings = [Finding(state="ok", part="configuration", message=source_of(config))]
     findings += without_effect(settings)
-    findings += await asyncio.to_thread(lambda: [*database(settings), *prompts(settings), *taxonomy(settings)])
+    findings += await asyncio.to_thread(
+        lambda: [*database(settings), *prompts(settings), *taxonomy(settings), *renderings(settings)]
+    )
     findings += redis(settings)
     findings += [finding async for finding in deployments(settings)]
     if live:
@@ -116,6 +120,21 @@ def taxonomy(settings: Settings) -> Iterator[Finding]:
     yield Finding(state="ok", part="taxonomy", message=f"{counts}, {routing}")
 
 
+def renderings(settings: Settings) -> Iterator[Finding]:
+    """Prompts whose own example cannot be put into words with the configured taxonomy, where both can be read."""
+    try:
+        registry = TaskRegistry(PromptLibrary(prompt_folders(settings)))
+        variables = {"taxonomy": load_taxonomy(settings.taxonomy).as_json()}
+    except GatewayError:
+        return
+    for name in registry.names():
+        task = registry.get(name)
+        try:
+            render(task.prompt, {**(task.example_request or {}), **variables}, fence=FENCE)
+        except GatewayError as error:
+            yield Finding(state="fail", part="prompts", message=error.detail, mend="correct the file")
+
+
 def redis(settings: Settings) -> Iterator[Finding]:
     """Redis is not used yet."""
     if settings.redis_url is not None:
@@ -138,9 +157,7 @@ async def deployments(settings: Settings) -> AsyncIterator[Finding]:
             continue
         for finding in check_provider(deployment, known=known):
             yield finding
-        chain = {deployment.alias, *settings.fallbacks.get(deployment.alias, ())}
-        others = sum(other.alias in chain for other in listed) - 1
-        for finding in check_time(deployment, settings, others=others):
+        for finding in check_time(deployment, settings):
             yield finding
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from feedback_gateway.cli.findings import Finding
 from feedback_gateway.llm.models import Deployment
 from feedback_gateway.llm.price_table import PriceTable
-from feedback_gateway.settings import Settings
+from feedback_gateway.settings import DeploymentParams, Settings
 
 PLACEHOLDERS = ("sk-...", "your-", "changeme", "xxx", "<", "todo", "example")
 OWN_SERVERS: Mapping[str, str] = {
@@ -32,7 +32,7 @@ UNPRICED = (
     "sagemaker_chat sap synthetic topaz vertex_ai_beta vllm watsonx_text"
 )
 """Providers of which LiteLLM's price table has no row under their own name, separated by spaces."""
-SHARE_OF_DEADLINE = 0.4
+DEFAULT_TIMEOUT_S = 60.0
 
 
 def known_providers(table: PriceTable) -> frozenset[str]:
@@ -54,12 +54,26 @@ def check_provider(deployment: Deployment, *, known: frozenset[str]) -> Iterator
         mend = f"did you mean {' or '.join(near)}?" if near else "write provider/model as LiteLLM lists them"
         yield Finding(state="warn", part=part, message=f"the provider {provider!r} is not known", mend=mend)
         return
-    flaws = [*check_key(deployment, provider, part=part), *check_address(deployment, provider, part=part)]
+    flaws = [
+        *check_names(deployment, part=part),
+        *check_key(deployment, provider, part=part),
+        *check_address(deployment, provider, part=part),
+    ]
     if deployment.rates is None:
         mend = "give input_cost_per_token and output_cost_per_token in litellm_params"
         message = "its price is not known: costs are shown as unknown"
         flaws.append(Finding(state="warn", part=part, message=message, mend=mend))
     yield from flaws[:1] or [Finding(state="ok", part=part, message="has a key or needs none; its price is known")]
+
+
+def check_names(deployment: Deployment, *, part: str) -> Iterator[Finding]:
+    """Names that go to the provider as they are, and are nearly one of ours."""
+    ours = [*DeploymentParams.model_fields, "api_base", "api_version"]
+    for name in deployment.params:
+        near = [] if name in ours else difflib.get_close_matches(name, ours, n=1, cutoff=0.8)
+        if near:
+            message = f"litellm_params.{name} goes to the provider"
+            yield Finding(state="warn", part=part, message=message, mend=f"did you mean {near[0]}?")
 
 
 def check_key(deployment: Deployment, provider: str, *, part: str) -> Iterator[Finding]:
@@ -81,11 +95,11 @@ def check_address(deployment: Deployment, provider: str, *, part: str) -> Iterat
         yield Finding(state="warn", part=part, message=message, mend="set litellm_params.api_base to its URL")
 
 
-def check_time(deployment: Deployment, settings: Settings, *, others: int) -> Iterator[Finding]:
-    """A time limit under which an attempt that hangs leaves no time for another. `others` may answer in its place."""
+def check_time(deployment: Deployment, settings: Settings) -> Iterator[Finding]:
+    """A time limit that was given and that no attempt can use."""
     deadline = settings.retry.deadline.total_seconds()
-    if deployment.timeout_s < deadline or (settings.retry.attempts == 1 and not others):
+    if not deployment.timeout_s > max(deadline, DEFAULT_TIMEOUT_S):
         return
-    message = f"an attempt may take {deployment.timeout_s:g} s and a call {deadline:g} s: no time for another attempt"
-    mend = f"set litellm_params.timeout to {deadline * SHARE_OF_DEADLINE:g}, say, or raise retry.deadline"
+    message = f"an attempt may take {deployment.timeout_s:g} s, but a call ends after {deadline:g} s"
+    mend = f"set retry.deadline to {deployment.timeout_s + 10:g}s, say, or lower litellm_params.timeout"
     yield Finding(state="warn", part=f"timeout of {deployment.name} ({deployment.alias})", message=message, mend=mend)

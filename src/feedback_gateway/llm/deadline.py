@@ -24,4 +24,4 @@ class DeadlineClient:
         except TimeoutError:
             tried = ", ".join(attempt.deployment for attempt in call.attempts) or "nobody"
             allowed = call.deadline - call.started
-            raise DeadlineExceeded(f"no answer within {allowed:g} s; asked: {tried}") from None
+            raise DeadlineExceeded(f"no answer within {allowed:.3g} s; asked: {tried}") from None

@@ -119,6 +119,9 @@ class EmbeddedClient:
 
     async def aclose(self) -> None:
         """Let the threads go; what runs in them is finished first, what waits for them is not."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
         for executor in (self._executor, self._learner):
             executor.shutdown(wait=True, cancel_futures=True)
 

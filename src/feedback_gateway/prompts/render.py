@@ -43,7 +43,7 @@ def render_section(prompt: Prompt, section: Section, values: Mapping[str, Any]) 
             if size > MAX_CHARS:
                 raise TooLarge(f"the prompt of {prompt.name!r} grows over {MAX_CHARS} characters with this item")
     except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"{prompt.path}: cannot be rendered: {error}") from None
+        raise ConfigurationError(f"{prompt.path.name}: cannot be rendered: {error}") from None
     return "".join(parts).strip()
 
 

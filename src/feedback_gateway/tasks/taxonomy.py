@@ -16,6 +16,7 @@ from feedback_gateway.tasks.taxonomy_reader import Loc, Names, Reader, folded
 SEVERITIES = ("critical", "major", "minor", "enhancement")
 SENTIMENTS = ("positive", "neutral", "negative", "mixed")
 FIELDS = ("categories", "severities", "teams", "rules", "default_team", "version")
+EMPTY: Mapping[str, Any] = {"severities": [], "teams": [], "rules": [], "default_team": None}
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_CATEGORIES = 500
 MAX_EXAMPLES = 1_000
@@ -85,12 +86,12 @@ class Taxonomy:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def as_json(self) -> Mapping[str, Any]:
-        """The taxonomy as it may be written again, with its version; shared, so not to be changed."""
+        """The taxonomy as it may be written again, every part of it, with its version; shared, so not to be changed."""
         return self._json
 
     @cached_property
     def _json(self) -> dict[str, Any]:
-        return {**self._content, "version": self.version}
+        return {**EMPTY, **self._content, "version": self.version}
 
     @cached_property
     def _content(self) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
     except InvalidRequest as error:
         first, more = error.problems[0], len(error.problems) - 1
         place = ".".join(str(part) for part in first.loc) or "the file"
-        others = f" (and {more} more)" if more else ""
+        others = f" (and {more} more {'errors' if more > 1 else 'error'})" if more else ""
         raise ConfigurationError(f"{file}:{marked.line(first.loc)}: {place}: {first.msg}{others}") from None
 
 
