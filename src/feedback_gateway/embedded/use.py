@@ -4,14 +4,13 @@ One text at a time: the int8 ranges are taken over a whole batch, so a text's ve
 """
 # ruff: noqa: SIM905  a list of words reads best as words
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
-from onnxruntime_extensions import get_library_path
 
 from feedback_gateway.embedded.embedders import Matrix, unit_rows
 from feedback_gateway.embedded.text import EMBED_CHARACTERS
@@ -31,9 +30,17 @@ class UseEmbedder:
 
     @classmethod
     def load(cls, path: Path) -> "UseEmbedder":
-        """Open the model file; raises `FileNotFoundError` where there is none."""
+        """Open the model file; raises `FileNotFoundError` where there is none.
+
+        onnxruntime would tell Microsoft about the machine and leave a file about it in the user's folder, from its
+        import on; its own `disable_telemetry_events` comes too late for that.
+        """
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; `python -m feedback_gateway.embedded.fetch` gets it")
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime  # noqa: PLC0415 see above
+        from onnxruntime_extensions import get_library_path  # noqa: PLC0415 imports onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.register_custom_ops_library(get_library_path())
         options.intra_op_num_threads = 1
