@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -49,6 +50,25 @@ async def test_fault_of_ours_is_a_500_whose_log_quotes_no_user(
     assert "KeyError" in caplog.text
     assert "test_middleware.py" in caplog.text
     assert "what the user wrote" not in caplog.text + response.text
+
+
+async def test_what_the_server_cancels_is_answered(client: httpx.AsyncClient) -> None:
+    """A body that never comes to its end outlasts the time for shutting down."""
+    asking = asyncio.Event()
+
+    async def half_a_body() -> AsyncIterator[bytes]:
+        yield b'{"text":'
+        asking.set()
+        await asyncio.Event().wait()
+
+    headers = {"content-type": "application/json"}
+    request = asyncio.create_task(client.post("/v1/mood", content=half_a_body(), headers=headers))
+    await asking.wait()
+    request.cancel()
+    response = await request
+
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 async def test_new_requests_are_refused_while_shutting_down(client: httpx.AsyncClient, app: FastAPI) -> None:

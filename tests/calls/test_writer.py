@@ -211,7 +211,7 @@ async def test_closing_gives_up_on_a_dead_store_in_time_and_logs_what_is_lost(
     writer.start()
     writer.append(call)
 
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.ERROR), pytest.raises(Unavailable, match="1 calls could not be stored: gone"):
         await writer.close()
 
     assert store.ids == []

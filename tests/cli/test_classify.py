@@ -246,6 +246,21 @@ def test_a_changed_input_is_not_gone_on_with(run: Run, tmp_path: Path, changed: 
     assert (tmp_path / "out.jsonl").read_bytes() == before
 
 
+def test_two_runs_do_not_write_to_one_output(run: Run, start: Start, tmp_path: Path) -> None:
+    """The second is refused before it asks anything, and the first goes on."""
+    (tmp_path / "in.jsonl").write_text('{"text": "It crashes"}\n' * 50_000)
+    first = start("classify", "in.jsonl", "--task", "severity", "--output", "out.jsonl")
+    wait_for_rows(tmp_path / "out.jsonl", 5)
+
+    second = run("classify", "in.jsonl", "--task", "severity", "--output", "out.jsonl", "--resume")
+    is_running = first.poll() is None
+    first.kill()
+    first.communicate()
+
+    assert (second.returncode, is_running) == (2, True)
+    assert second.stderr == "feedback-gateway: --output out.jsonl: another run writes to it; wait for its end\n"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_between_rows(start: Start, tmp_path: Path, number: int, code: int) -> None:
     """Every line that was written is whole."""

@@ -1,5 +1,6 @@
 """`serve` answers once it says so, stays on this machine, and ends when it is told to."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -118,6 +119,21 @@ def test_bytes_that_are_no_http_are_refused_as_a_problem(start: Start) -> None:
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/problem+json" in head
     assert json.loads(body)["type"] == "urn:feedback-gateway:problem:invalid-request"
+
+
+def test_headers_without_end_are_refused(start: Start) -> None:
+    """Nobody makes the gateway keep what it cannot even route."""
+    address = urllib.parse.urlsplit(announced(start("serve", "--port", "0")))
+
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: a\r\nx-much: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"a" * 65_536)
+        answer = connection.recv(65_536)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"headers are larger than 64 KiB" in answer
 
 
 def test_a_prompt_that_breaks_while_serving_is_told(start: Start, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event, inspect, text
 
 from feedback_gateway.errors import ConfigurationError, GatewayError, Unavailable
-from feedback_gateway.storage.engine import check, explain, open_engine, storage_errors, upgrade
+from feedback_gateway.storage.engine import explain, open_engine, storage_errors, upgrade
 
 Open = Callable[[Path], Engine]
 
@@ -36,13 +36,12 @@ def failure(of: Callable[[], object]) -> GatewayError:
     return caught.value
 
 
-def test_upgrade_makes_the_schema_and_check_is_content(open_file: Open, tmp_path: Path) -> None:
+def test_upgrade_makes_the_schema(open_file: Open, tmp_path: Path) -> None:
     """A file that was not there is ready afterwards."""
     engine = open_file(tmp_path / "new.db")
 
     upgrade(engine)
 
-    check(engine)
     assert set(inspect(engine).get_table_names()) >= {"calls", "attempts"}
 
 
@@ -73,7 +72,7 @@ def test_processes_that_start_together_agree_on_one_schema(tmp_path: Path) -> No
     """Workers start at the same moment; each must find or make the schema."""
     program = (
         "import sys; from feedback_gateway.storage.engine import *;"
-        "engine = open_engine(sys.argv[1]); upgrade(engine); check(engine); engine.dispose()"
+        "engine = open_engine(sys.argv[1]); upgrade(engine); engine.dispose()"
     )
     command = [sys.executable, "-W", "error", "-c", program, f"sqlite:///{tmp_path / 'shared.db'}"]
 
@@ -179,14 +178,6 @@ def test_a_newer_schema_is_refused(open_file: Open, tmp_path: Path, version: str
     assert "newer" in error.detail
 
 
-def test_check_refuses_a_database_without_our_schema(open_file: Open, tmp_path: Path) -> None:
-    """It names the command that mends it."""
-    error = failure(lambda: check(open_file(tmp_path / "empty.db")))
-
-    assert isinstance(error, ConfigurationError)
-    assert "db upgrade" in error.detail
-
-
 def test_a_full_disk_is_told_and_leaves_nothing_behind(open_file: Open, tmp_path: Path) -> None:
     """SQLite's own limit of pages stands in for the disk."""
     engine = open_file(tmp_path / "full.db")
@@ -267,7 +258,28 @@ def test_a_file_that_was_removed_in_use_is_begun_anew(open_file: Open, tmp_path:
     assert isinstance(failure(count), Unavailable)
     assert count() == 0
     assert (tmp_path / "calls.db").exists()
-    check(engine)
+
+
+def test_a_file_that_cannot_be_reached_any_more_is_told_as_such(
+    open_file: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when its folder's rights were taken away: an error of ours, so that rows wait for better times."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    engine = open_file(folder / "calls.db")
+    upgrade(engine)
+    folder.rename(tmp_path / "elsewhere")
+
+    def forbidden(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.stat", forbidden)
+
+    def count() -> object:
+        with storage_errors(engine), engine.connect() as connection:
+            return connection.scalar(text("SELECT count(*) FROM calls"))
+
+    assert isinstance(failure(count), ConfigurationError)
 
 
 def test_a_file_that_was_put_in_place_of_another_is_the_one_that_is_read(open_file: Open, tmp_path: Path) -> None:

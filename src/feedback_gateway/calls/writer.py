@@ -15,7 +15,7 @@ from typing import Protocol
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import GatewayError
+from feedback_gateway.errors import GatewayError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class LogWriter(Protocol):
         ...
 
     async def close(self) -> None:
-        """Store what is left and stop."""
+        """Store what is left and stop. Raises Unavailable where that failed."""
         ...
 
 
@@ -138,7 +138,10 @@ class BatchWriter:
             await self._progress.wait_for(lambda: self._written + self._rejected >= target)
 
     async def close(self) -> None:
-        """Write what is left and stop, after `close_timeout_s` at the latest; what is lost then goes to the log."""
+        """Write what is left and stop, after `close_timeout_s` at the latest.
+
+        Raises Unavailable for calls that could not be stored; they go to the process's log.
+        """
         self._is_closing = True
         self._filled.set()
         self._urgent.set()
@@ -149,6 +152,8 @@ class BatchWriter:
         for _, call in self._queue:
             logger.error("not confirmed as stored: %r", call)
         self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._queue:
+            raise Unavailable(f"{len(self._queue)} calls could not be stored: {self._error or 'the store hangs'}")
 
     async def _run(self) -> None:
         while self._queue or not self._is_closing:

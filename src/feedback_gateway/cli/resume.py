@@ -5,7 +5,9 @@ Rows already written are matched with the input one by one; a last line that was
 
 import asyncio
 import csv
+import fcntl
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,19 +38,25 @@ class Record:
 
 
 def open_output(path: Path, *, on_existing: OnExisting) -> BinaryIO:
-    """Open `path` for reading and writing, empty unless resumed.
+    """Open `path` for reading and writing, empty unless resumed, and lock it as long as it is open.
 
-    Raises ConfigurationError where it holds something that nobody asked to overwrite, or cannot be opened.
+    Raises ConfigurationError where it holds something that nobody asked to overwrite, where another run writes to it,
+    or where it cannot be opened.
     """
     try:
-        regular = path.is_file()
-        if regular and path.stat().st_size and on_existing == "refuse":
+        if path.exists() and not path.is_file():
+            return path.open("wb")
+        if path.is_file() and path.stat().st_size and on_existing == "refuse":
             raise ConfigurationError(f"{path} exists: add --resume to go on with it or --force to overwrite it")
-        if regular and on_existing == "resume":
-            return path.open("r+b")
-        return path.open("w+b" if regular or not path.exists() else "wb")
+        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigurationError(f"--output {path}: another run writes to it; wait for its end") from None
     except OSError as error:
         raise ConfigurationError(f"--output {path}: {error.strerror}; name a file that can be written") from None
+    if on_existing != "resume":
+        stream.truncate()
+    return stream
 
 
 def json_records(stream: BinaryIO) -> Iterator[Record]:

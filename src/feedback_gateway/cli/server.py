@@ -166,6 +166,12 @@ class Supervisor(Multiprocess):
         self._url = url
         self.exit_code = 0
 
+    def terminate_all(self) -> None:
+        """End the workers; nobody is let in any more, not even to wait."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
     def init_processes(self) -> None:
         """Start the workers and wait until they answer."""
         super().init_processes()

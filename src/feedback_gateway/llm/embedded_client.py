@@ -108,6 +108,8 @@ class EmbeddedClient:
                 share = min(TOGETHER, -(-len(self._waiting) // self._threads))
                 taken = [self._waiting.popleft() for _ in range(share)]
                 taken = [waiting for waiting in taken if not waiting.answer.done()]
+                if not taken:
+                    continue
                 requests = [waiting.request for waiting in taken]
                 outcomes = await asyncio.get_running_loop().run_in_executor(self._executor, ask_each, student, requests)
                 for waiting, outcome in zip(taken, outcomes, strict=True):
@@ -119,6 +121,9 @@ class EmbeddedClient:
 
     async def aclose(self) -> None:
         """Let the threads go; what runs in them is finished first, what waits for them is not."""
+        for waiting in self._waiting:
+            waiting.answer.cancel()
+        self._waiting.clear()
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
