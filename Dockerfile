@@ -7,6 +7,7 @@ RUN python -m venv /opt/gateway \
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 COPY prompts prompts
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # What stands under "# development" in the lock builds and tests the package; the image does not carry it.
 RUN /opt/gateway/bin/python -m pip install --quiet --no-deps --no-build-isolation . \
  && /opt/gateway/bin/python -m feedback_gateway.embedded.fetch \
@@ -17,7 +18,7 @@ FROM python:3.13-slim
 RUN useradd --create-home --uid 10001 gateway
 COPY --from=build /opt/gateway /opt/gateway
 ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1
-USER gateway
+USER 10001
 WORKDIR /home/gateway
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \

@@ -29,6 +29,7 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks

@@ -1,10 +1,15 @@
 """What bad input gets over HTTP: a clear problem that names the place, or a result; never a 500."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from feedback_gateway.app import create_app
+from feedback_gateway.services import open_services
+from feedback_gateway.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +54,24 @@ async def test_unusable_text_is_named(client: httpx.AsyncClient, text: Any) -> N
 
     assert status == 422
     assert problem["errors"][0]["loc"] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("size", "status", "said"),
+    [(1 << 20, 422, "limits.text_chars"), (10 << 20, 413, "limit of 10,000,000 bytes")],
+    ids=["1 MiB", "10 MiB"],
+)
+async def test_text_that_is_too_large_names_the_limit(tmp_path: Path, size: int, status: int, said: str) -> None:
+    """As the limits are unless they are set."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/calls.db")
+
+    async with open_services(settings) as services:
+        transport = httpx.ASGITransport(app=create_app(settings, services))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            refused, problem = await refusal(client, json.dumps({"text": "x" * size}), path="/v1/sentiment")
+
+    assert refused == status
+    assert said in json.dumps(problem)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvicorn
 
 from feedback_gateway.cli.serve import require_loopback
+from feedback_gateway.cli.server import AnnouncingServer
 from feedback_gateway.errors import ConfigurationError
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -173,3 +175,14 @@ def test_other_addresses_are_refused_with_the_reason(host: str) -> None:
     """Without keys everyone who reaches the gateway would be its admin."""
     with pytest.raises(ConfigurationError, match="there is no admin key"):
         require_loopback(host)
+
+
+def test_a_signal_closes_the_door_at_once() -> None:
+    """Before uvicorn gets round to it; a balancer that asks is told."""
+    closed: list[str] = []
+    config = uvicorn.Config("app:none")
+    server = AnnouncingServer(config, url="http://127.0.0.1", refuse_new=lambda: closed.append("now"))
+
+    server.handle_exit(signal.SIGTERM, None)
+
+    assert (closed, server.should_exit) == (["now"], True)

@@ -64,6 +64,8 @@ def without_effect(settings: Settings) -> Iterator[Finding]:
         for what, value in (("canary", task.canary), ("shadow", task.shadow))
         if value is not None
     }
+    limits = [(entry.litellm_params.rpm, entry.litellm_params.tpm) for entry in settings.model_list]
+    inert |= {name: any(pair[place] for pair in limits) for place, name in enumerate(("rpm", "tpm"))}
     for name, is_set in inert.items():
         if is_set:
             yield Finding(state="warn", part=name, message="is set and has no effect in this version", mend="remove it")

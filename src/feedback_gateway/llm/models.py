@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from feedback_gateway.calls.models import Call
 
 Role = Literal["system", "user", "assistant"]
-ConfidenceSource = Literal["token_probabilities", "classifier", "model_claim"]
+ConfidenceSource = Literal["classifier", "model_claim"]
 Purpose = Literal["answer", "repair"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 

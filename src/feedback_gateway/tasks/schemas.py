@@ -23,9 +23,8 @@ ROUTE: Schema = {
 }
 NEEDS_REVIEW: Schema = {"type": "boolean", "description": "whether a person should look at this answer"}
 CONFIDENCE_SOURCE: Schema = {
-    "enum": ["token_probabilities", "classifier", "model_claim"],
-    "description": "what `confidence` is: measured on the answer's tokens, a classifier's probability, or the "
-    "model's own claim",
+    "enum": ["classifier", "model_claim"],
+    "description": "what `confidence` is: a classifier's probability, or the model's own claim",
 }
 OFFSET: Schema = {"type": "integer", "minimum": 0, "description": "in Unicode code points"}
 ENVELOPE: Schema = {
