@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.llm.litellm_client import LiteLLMClient, load_litellm
 from feedback_gateway.llm.models import Deployment, Usage
@@ -19,6 +18,7 @@ from feedback_gateway.tasks.models import CallOptions
 from tests.benchmarks import workload
 from tests.benchmarks.load import Target, drive, put_load_on
 from tests.benchmarks.serving import InstantClient
+from tests.llm.calls import new_call
 
 Stage = Callable[[int], Awaitable[None]]
 CLIENTS = 32
@@ -96,23 +96,6 @@ def deployment(provider_url: str) -> Deployment:
     return Deployment(alias="default", name=workload.MODEL, model=workload.MODEL, params=params)
 
 
-def new_call() -> Call:
-    """A call that has just begun."""
-    clock = SystemClock()
-    started = clock.monotonic()
-    return Call(
-        call_id=clock.new_id(),
-        consumer="local",
-        task=workload.TASK,
-        prompt_version=1,
-        model="default",
-        created_at=clock.now(),
-        started=started,
-        deadline=started + 30,
-        attempts_left=3,
-    )
-
-
 def litellm_stage(provider_url: str) -> Stage:
     """Only litellm."""
     litellm: Any = load_litellm()
@@ -130,7 +113,7 @@ def adapter_stage(client: LiteLLMClient) -> Stage:
     request = workload.completion_request()
 
     async def run(_: int) -> None:
-        await client.complete(request, new_call())
+        await client.complete(request, new_call(task=workload.TASK))
 
     return run
 
@@ -149,7 +132,7 @@ def wrappers_stage() -> Stage:
     request = workload.completion_request()
 
     async def run(_: int) -> None:
-        await client.complete(request, new_call())
+        await client.complete(request, new_call(task=workload.TASK))
 
     return run
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.embedded.embedders import Embedder
 from feedback_gateway.embedded.labelling import Chooser, ChooserCache
@@ -17,6 +16,7 @@ from feedback_gateway.errors import TaskUnsupported
 from feedback_gateway.llm import embedded_client
 from feedback_gateway.llm.embedded_client import EmbeddedClient
 from feedback_gateway.llm.models import Completion, CompletionRequest
+from tests.llm.calls import new_call
 
 pytestmark = pytest.mark.anyio
 
@@ -64,22 +64,6 @@ def request(task: str, text: str, taxonomy: dict[str, Any] | None = None) -> Com
         task=task,
         items=({"text": text},),
         taxonomy=taxonomy,
-    )
-
-
-def new_call() -> Call:
-    """A call that has just begun."""
-    now = CLOCK.monotonic()
-    return Call(
-        call_id="c",
-        consumer="local",
-        task="categorize",
-        prompt_version=1,
-        model="default",
-        created_at=CLOCK.now(),
-        started=now,
-        deadline=now + 30,
-        attempts_left=1,
     )
 
 

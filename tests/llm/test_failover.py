@@ -28,6 +28,7 @@ from feedback_gateway.errors import (
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Message, Rates, Usage
 from feedback_gateway.llm.scripted import ScriptedClient, Step, answer
 from feedback_gateway.llm.stack import build_stack
+from tests.llm.calls import new_call
 
 pytestmark = pytest.mark.anyio
 
@@ -91,17 +92,7 @@ class Bench:
 
     def call(self, *, deadline: float = 30.0) -> Call:
         """A fresh call."""
-        return Call(
-            call_id=self.clock.new_id(),
-            consumer="local",
-            task="rate",
-            prompt_version=1,
-            model="default",
-            created_at=self.clock.now(),
-            started=self.clock.monotonic(),
-            deadline=self.clock.monotonic() + deadline,
-            attempts_left=self.attempts,
-        )
+        return new_call(self.clock, deadline_s=deadline, attempts=self.attempts)
 
     async def complete(self, call: Call | None = None) -> Completion:
         """One completion."""

@@ -12,6 +12,7 @@ from feedback_gateway.llm.deadline import DeadlineClient
 from feedback_gateway.llm.metering import MeteringClient
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Rates
 from feedback_gateway.llm.scripted import ScriptedClient, Step, answer
+from tests.llm.calls import new_call
 
 pytestmark = pytest.mark.anyio
 
@@ -33,22 +34,6 @@ class Slow(ScriptedClient):
         self.asked.set()
         await self.released.wait()
         return await super().complete(request, call)
-
-
-def new_call(*, deadline_s: float = 30.0) -> Call:
-    """A call that has just begun."""
-    started = CLOCK.monotonic()
-    return Call(
-        call_id="c",
-        consumer="local",
-        task="rate",
-        prompt_version=1,
-        model="default",
-        created_at=CLOCK.now(),
-        started=started,
-        deadline=started + deadline_s,
-        attempts_left=3,
-    )
 
 
 def metered(provider: ScriptedClient, *, timeout_s: float = 60.0, rates: Rates | None = RATES) -> MeteringClient:
