@@ -37,7 +37,7 @@ bench: setup
 replay: setup
 	$(BIN)/python -m tests.llm.replay
 
-# The lock is written with uv (pypi.org/project/uv), which is needed for nothing else.
+# The lock is written with uv, which is needed for nothing else.
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url pyproject.toml
 
 lock:

@@ -1,7 +1,6 @@
 """The call log over HTTP: newest first, page by page, and one call with its attempts."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from fastapi import Query as InQuery
@@ -9,8 +8,8 @@ from pydantic import Field, WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from feedback_gateway.api.deps import Json, PageQuery, ServicesDep, query_errors, settle
+from feedback_gateway.api.rendering import money
 from feedback_gateway.calls.repository import AttemptRecord, CallRecord, parse_filters
-from feedback_gateway.llm.prices import format_usd
 
 Name = Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00]*$")]
 MOMENT_SCHEMA = {
@@ -112,8 +111,3 @@ def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
 def moment(value: datetime) -> str:
     """A time of day as RFC 3339 in UTC, to the microsecond."""
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def money(value: Decimal | None) -> str | None:
-    """An exact decimal string."""
-    return None if value is None else format_usd(value)

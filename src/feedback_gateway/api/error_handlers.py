@@ -5,7 +5,6 @@ import logging
 import math
 import traceback
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feedback_gateway.api.problems import MEDIA_TYPE, fault_message, internal_problem, problem, status_of
+from feedback_gateway.api.rendering import money
 from feedback_gateway.errors import (
     GatewayError,
     InvalidRequest,
@@ -23,8 +23,8 @@ from feedback_gateway.errors import (
     MethodNotAllowed,
     NotFound,
     Problem,
+    Unavailable,
 )
-from feedback_gateway.llm.prices import format_usd
 
 CLIENT_WENT_AWAY = 499
 RETRY_LATER_S = 30.0
@@ -42,13 +42,8 @@ def problem_response(error: GatewayError, *, call_id: str, headers: Mapping[str,
     if wait is not None:
         sent["retry-after"] = str(max(1, math.ceil(wait)))
     if error.call_id is not None:
-        sent["x-cost-usd"] = cost_header(error.cost_usd)
+        sent["x-cost-usd"] = money(error.cost_usd) or "unknown"
     return JSONResponse(problem(error, call_id=call_id), status_code=status, headers=sent, media_type=MEDIA_TYPE)
-
-
-def cost_header(cost_usd: Decimal | None) -> str:
-    """What a call has cost, as its header says it."""
-    return "unknown" if cost_usd is None else format_usd(cost_usd)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -105,7 +100,10 @@ def log_fault(error: BaseException, *, call_id: str) -> None:
 
 
 class Faults:
-    """Middleware: an exception that nobody expected is logged without its text and answered with status 500."""
+    """Middleware: an exception that nobody expected is logged without its text and answered with status 500.
+
+    What the server cancels, as it outlasts the time for shutting down, is answered 503.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -121,6 +119,12 @@ class Faults:
 
         try:
             await self._app(scope, receive, noting)
+        except asyncio.CancelledError:
+            request = asyncio.current_task()
+            if scope["type"] != "http" or started.is_set() or request is None:
+                raise
+            request.uncancel()
+            await shutdown_response(scope["state"]["call_id"])(scope, receive, send)
         except Exception as error:
             if scope["type"] != "http":
                 raise
@@ -129,6 +133,12 @@ class Faults:
             if started.is_set():
                 raise RuntimeError("the answer broke off") from None
             await internal_response(call_id)(scope, receive, send)
+
+
+def shutdown_response(call_id: str) -> Response:
+    """What a request is answered that is not, or no longer, taken."""
+    error = Unavailable("the gateway is shutting down; ask again", retry_after=1)
+    return problem_response(error, call_id=call_id, headers={"connection": "close"})
 
 
 def internal_response(call_id: str) -> Response:

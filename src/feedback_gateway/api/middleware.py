@@ -3,12 +3,11 @@
 import asyncio
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from feedback_gateway.api.error_handlers import problem_response
+from feedback_gateway.api.error_handlers import shutdown_response
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import TooLarge, Unavailable
+from feedback_gateway.errors import TooLarge
 
 SECURITY_HEADERS = {
     "cache-control": "no-store",
@@ -119,10 +118,7 @@ class Drain:
 
 
 class Draining:
-    """Counts requests in flight; once the drain is closed answers 503, but for health checks, which tell of it.
-
-    What the server cancels, as it outlasts the time for shutting down, is answered 503 as well.
-    """
+    """Counts requests in flight; once the drain is closed answers 503, but for health checks, which tell of it."""
 
     def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self._app = app
@@ -134,29 +130,10 @@ class Draining:
             await self._app(scope, receive, send)
             return
         if self._drain.closed and not scope["path"].startswith("/health/"):
-            await shutting_down(scope)(scope, receive, send)
+            await shutdown_response(scope["state"]["call_id"])(scope, receive, send)
             return
-        started = asyncio.Event()
-
-        async def noting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                started.set()
-            await send(message)
-
         self._drain.enter()
         try:
-            await self._app(scope, receive, noting)
-        except asyncio.CancelledError:
-            request = asyncio.current_task()
-            if started.is_set() or request is None:
-                raise
-            request.uncancel()
-            await shutting_down(scope)(scope, receive, send)
+            await self._app(scope, receive, send)
         finally:
             self._drain.leave()
-
-
-def shutting_down(scope: Scope) -> Response:
-    """What a request is answered that is not, or no longer, taken."""
-    error = Unavailable("the gateway is shutting down; ask again", retry_after=1)
-    return problem_response(error, call_id=scope["state"]["call_id"], headers={"connection": "close"})

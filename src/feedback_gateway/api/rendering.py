@@ -51,8 +51,13 @@ def usage_json(receipt: Receipt) -> dict[str, Any]:
         "input_tokens": receipt.input_tokens,
         "cached_input_tokens": receipt.cached_input_tokens,
         "output_tokens": receipt.output_tokens,
-        "cost_usd": None if receipt.cost_usd is None else format_usd(receipt.cost_usd),
+        "cost_usd": money(receipt.cost_usd),
     }
+
+
+def money(value: Decimal | None) -> str | None:
+    """An exact decimal string."""
+    return None if value is None else format_usd(value)
 
 
 def total(receipts: Iterable[Receipt | None]) -> Receipt:

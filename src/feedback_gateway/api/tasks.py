@@ -18,7 +18,7 @@ from feedback_gateway.api.deps import consumer_of, refuse_query, services_of
 from feedback_gateway.api.envelopes import Envelope, read_envelope
 from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, problem_response
 from feedback_gateway.api.rendering import answer_json, many_json
-from feedback_gateway.errors import GatewayError, MethodNotAllowed, Unavailable
+from feedback_gateway.errors import GatewayError, MethodNotAllowed
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.models import Answer
 
@@ -80,7 +80,7 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
         request.state.call_id = answer.call_id
         body, hit = answer_json(answer), answer.cached
     cost = body["usage"]["cost_usd"]
-    headers = {"x-cache": "hit" if hit else "miss", "x-cost-usd": "unknown" if cost is None else cost}
+    headers = {"x-cache": "hit" if hit else "miss", "x-cost-usd": cost or "unknown"}
     return Response(to_json(body), headers=headers, media_type="application/json")
 
 
@@ -91,10 +91,7 @@ def to_json(value: Any) -> bytes:
 
 @asynccontextmanager
 async def cancelled_with(request: Request) -> AsyncIterator[None]:
-    """Cancel the block when the client closes its connection. Raises ClientWentAwayError then.
-
-    Raises Unavailable where the server cancels it, which it does to what outlasts its time for shutting down.
-    """
+    """Cancel the block when the client closes its connection. Raises ClientWentAwayError then."""
     block = asyncio.current_task()
     assert block is not None  # noqa: S101 - every coroutine here runs in a task
     gone = asyncio.Event()
@@ -110,9 +107,8 @@ async def cancelled_with(request: Request) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        block.uncancel()
-        if gone.is_set():
+        if gone.is_set() and not block.uncancel():
             raise ClientWentAwayError from None
-        raise Unavailable("the gateway is shutting down; ask again", retry_after=1) from None
+        raise
     finally:
         watcher.cancel()

@@ -8,8 +8,9 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from feedback_gateway.api.calls import Moment, Name, money
+from feedback_gateway.api.calls import Moment, Name
 from feedback_gateway.api.deps import Query, ServicesDep, query_errors, settle
+from feedback_gateway.api.rendering import money
 from feedback_gateway.calls.reports import UsageRow, as_csv, parse_groupings, parse_moment
 
 

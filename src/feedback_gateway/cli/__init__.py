@@ -34,10 +34,11 @@ class CommandLine(TyperGroup):
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra) or 0
         except typer.TyperException as error:
+            code, said = error.exit_code, error.format_message()
             if type(error).__name__ == "NoArgsIsHelpError":  # typer's own, which it does not export
-                typer.echo(error.format_message(), err=True)
-                sys.exit(error.exit_code)
-            code = complain(error.format_message().replace("Value error, ", ""), code=error.exit_code)
+                typer.echo(said, err=True)
+            else:
+                complain(said.replace("Value error, ", ""), code=code)
         except WRONG_USAGE as error:
             code = complain(explain(error), code=2)
         except GatewayError as error:

@@ -32,9 +32,7 @@ async def examine(config: Path | None, *, live: bool) -> list[Finding]:
         return [Finding(state="fail", part="configuration", message=error.detail)]
     findings = [Finding(state="ok", part="configuration", message=source_of(config))]
     findings += without_effect(settings)
-    findings += await asyncio.to_thread(
-        lambda: [*database(settings), *prompts(settings), *taxonomy(settings), *renderings(settings)]
-    )
+    findings += await asyncio.to_thread(lambda: [*database(settings), *prompts(settings), *taxonomy(settings)])
     findings += redis(settings)
     findings += [finding async for finding in deployments(settings)]
     if live:
@@ -95,7 +93,9 @@ def prompts(settings: Settings) -> Iterator[Finding]:
         yield Finding(state="warn", part="prompts", message=message, mend="create it, or correct the setting")
     library = PromptLibrary(prompt_folders(settings))
     try:
-        broken = list(TaskRegistry(library).broken.values())
+        registry = TaskRegistry(library)
+        broken = list(registry.broken.values())
+        yield from renderings(registry, settings)
     except ConfigurationError as error:
         broken = [*library.broken.values(), error.detail]
     for reason in broken:
@@ -122,10 +122,9 @@ def taxonomy(settings: Settings) -> Iterator[Finding]:
     yield Finding(state="ok", part="taxonomy", message=f"{counts}, {routing}")
 
 
-def renderings(settings: Settings) -> Iterator[Finding]:
-    """Prompts whose own example cannot be put into words with the configured taxonomy, where both can be read."""
+def renderings(registry: TaskRegistry, settings: Settings) -> Iterator[Finding]:
+    """Prompts whose own example cannot be put into words with the configured taxonomy, where that can be read."""
     try:
-        registry = TaskRegistry(PromptLibrary(prompt_folders(settings)))
         variables = {"taxonomy": load_taxonomy(settings.taxonomy).as_json()}
     except GatewayError:
         return

@@ -32,7 +32,7 @@ UNPRICED = (
     "sagemaker_chat sap synthetic topaz vertex_ai_beta vllm watsonx_text"
 )
 """Providers of which LiteLLM's price table has no row under their own name, separated by spaces."""
-DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_TIMEOUT_S: float = DeploymentParams.model_fields["timeout"].default
 
 
 def known_providers(table: PriceTable) -> frozenset[str]:

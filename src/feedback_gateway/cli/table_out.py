@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from feedback_gateway.cli.rows_out import schema_paths, value_at
-from feedback_gateway.cli.terminal import Column, fit, format_line, header_lines, printable
+from feedback_gateway.cli.terminal import GAP, Column, fit, format_line, header_lines, narrow, printable
 
 Path = tuple[str, ...]
 
@@ -114,7 +114,7 @@ def fit_labels(labels: list[Label], *, room: int) -> list[Label]:
     for name in DISPENSABLE[:-1]:
         if taken(labels) > most:
             labels = [label for label in labels if label.path[-1] != name]
-    labels = narrowed([*labels], most=most, least=LEAST_LABEL)
+    labels = narrowed(labels, most=most, least=LEAST_LABEL)
     if taken(labels) > most:
         labels = [label for label in labels if label.path[-1] != DISPENSABLE[-1]]
     labels = narrowed([replace(label, firm=False) for label in labels], most=most, least=3)
@@ -124,19 +124,14 @@ def fit_labels(labels: list[Label], *, room: int) -> list[Label]:
 
 
 def narrowed(labels: list[Label], *, most: int, least: int) -> list[Label]:
-    """The labels with the widest that are not firm cut, cell by cell, until they take `most` or all have `least`."""
-    while taken(labels) > most:
-        loose = [index for index, label in enumerate(labels) if not label.firm and label.width > least]
-        if not loose:
-            break
-        widest = max(loose, key=lambda index: labels[index].width)
-        labels[widest] = replace(labels[widest], width=labels[widest].width - 1)
-    return labels
+    """The labels with the widest that are not firm cut until they take `most` or all have `least`."""
+    widths = narrow([-label.width if label.firm else label.width for label in labels], most=most, least=least)
+    return [replace(label, width=abs(width)) for label, width in zip(labels, widths, strict=True)]
 
 
 def taken(labels: Sequence[Label]) -> int:
     """Cells that the labels' columns take, with the gap before each."""
-    return sum(label.width + 2 for label in labels)
+    return sum(label.width + GAP for label in labels)
 
 
 def cell(value: Any, label: Label) -> str:

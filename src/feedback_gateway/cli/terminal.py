@@ -7,6 +7,7 @@ from dataclasses import dataclass
 ELLIPSIS = "…"
 PLAIN = 80
 LEAST_CELLS = 4
+GAP = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,22 @@ def format_table(
         widest = max([cell_len(name), *(cell_len(row[index]) for row in shown)])
         columns.append(Column(name, -widest if name in right else widest))
     if width is not None:
-        columns = narrowed(columns, width=width)
+        widths = narrow([column.width for column in columns], most=width + GAP, least=LEAST_CELLS)
+        columns = [Column(column.name, cells) for column, cells in zip(columns, widths, strict=True)]
     return "\n".join([header_lines(columns), *(format_line(columns, row) for row in shown)])
 
 
-def narrowed(columns: Sequence[Column], *, width: int) -> list[Column]:
-    """The columns with the widest of those set flush left cut, cell by cell, down to LEAST_CELLS each."""
-    found = list(columns)
-    while sum(abs(column.width) + 2 for column in found) - 2 > width:
-        widest = max(range(len(found)), key=lambda index: found[index].width)
-        if found[widest].width <= LEAST_CELLS:
+def narrow(widths: Sequence[int], *, most: int, least: int) -> list[int]:
+    """Widths of columns, the widest cut cell by cell until they take `most` with a gap each, or have `least`.
+
+    A negative width is not cut.
+    """
+    found = list(widths)
+    while sum(abs(width) + GAP for width in found) > most:
+        widest = max(range(len(found)), key=found.__getitem__)
+        if found[widest] <= least:
             break
-        found[widest] = Column(found[widest].name, found[widest].width - 1)
+        found[widest] -= 1
     return found
 
 
