@@ -38,7 +38,7 @@ replay: setup
 	$(BIN)/python -m tests.llm.replay
 
 # The lock is written with uv, which is needed for nothing else.
-UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url pyproject.toml
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-strip-extras pyproject.toml
 
 lock:
 	$(UV_COMPILE) > requirements.lock
