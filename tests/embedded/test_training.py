@@ -1,4 +1,4 @@
-"""The bundled heads: rebuilt byte for byte from the bundled data, stored as plain arrays."""
+"""The bundled heads: rebuilt from the bundled data, stored as plain arrays."""
 
 import gzip
 import io
@@ -15,19 +15,29 @@ from feedback_gateway.embedded.heads import LABELS, SentimentHead, head_file
 from feedback_gateway.embedded.train import SOURCE_WEIGHTS, main, prepare, read_rows, train
 
 PACKAGE = files("feedback_gateway.embedded")
-INSTALLED = ["wordllama", "use"] if use_path().is_file() else ["wordllama"]
+CHANGED = "after a change of data or features, run `python -m feedback_gateway.embedded.train`"
+ROUNDING = 0.05
+"""Of weights between -2.4 and 3.2; between two types of processors 0.01 was seen."""
 
 
-@pytest.mark.parametrize("name", INSTALLED)
-def test_the_heads_are_rebuilt_byte_for_byte(name: str) -> None:
+def rebuilt(name: str) -> tuple[SentimentHead, bytes]:
+    """The head learned again from the bundled rows, and the shipped file."""
+    return train(prepare(load_embedder(name), read_rows())), PACKAGE.joinpath("models", head_file(name)).read_bytes()
+
+
+def test_the_head_is_rebuilt_byte_for_byte() -> None:
     """Who trains again from the bundled rows gets the shipped file."""
-    head = train(prepare(load_embedder(name), read_rows()))
-    shipped = PACKAGE.joinpath("models", head_file(name)).read_bytes()
-    assert head.to_bytes() == shipped, (
-        "the head differs from the shipped one: after a change of data or features, run `python -m "
-        "feedback_gateway.embedded.train`; if nothing changed, this processor type may round the embedder's "
-        f"integers otherwise (largest difference {distance(head, SentimentHead.from_bytes(shipped)):.2f})"
-    )
+    head, shipped = rebuilt("wordllama")
+
+    assert head.to_bytes() == shipped, CHANGED
+
+
+@pytest.mark.skipif(not use_path().is_file(), reason="the embedder's file is fetched by `make setup`")
+def test_the_head_of_the_integer_embedder_is_rebuilt_to_the_rounding_of_the_processor() -> None:
+    """Types of processors round its int8 products otherwise; a change of data or features moves a weight further."""
+    head, shipped = rebuilt("use")
+
+    assert distance(head, SentimentHead.from_bytes(shipped)) < ROUNDING, CHANGED
 
 
 def distance(one: SentimentHead, other: SentimentHead) -> float:
