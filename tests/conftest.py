@@ -1,9 +1,10 @@
-"""What every test shares: asyncio as the backend, and no way out to the network."""
+"""What every test shares: asyncio as the backend, databases, and no way out to the network."""
 
 import socket
 
 import pytest
 
+pytest_plugins = ["tests.databases"]
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 

@@ -22,22 +22,31 @@ LAYERS = [
     ["evaluation"],
     ["services"],
     ["tasks"],
-    ["llm", "prompts", "calls"],
-    ["embedded", "storage", "settings"],
+    ["llm", "prompts", "calls", "consumers"],
+    ["ledger"],
+    ["embedded", "storage", "settings", "ratelimits", "redaction"],
     ["errors", "clock"],
 ]
 RANK = {name: len(LAYERS) - row for row, names in enumerate(LAYERS) for name in names}
 ONE_IMPORTER = {
     "litellm": ["llm/litellm_client.py"],
     "tenacity": ["llm/retrying.py"],
-    "redis": ["cache/redis.py", "services.py"],
+    "redis": ["ratelimits/redis.py", "cache/redis.py", "services.py"],
+    "limits": ["ratelimits/redis.py"],
     "fastapi": ["app.py", "api/*"],
     "starlette": ["app.py", "api/*"],
     "typer": ["cli/*", "__main__.py"],
-    "sqlalchemy": ["*/repository.py", "*/tables.py", "*/reports.py", "storage/*", "services.py"],
+    "sqlalchemy": ["*/repository.py", "calls/*", "*/tables.py", "*/reports.py", "storage/*", "services.py"],
     "alembic": ["storage/*"],
+    "psycopg": ["storage/*"],
 }
-MAY_CATCH_EVERYTHING = ["api/error_handlers.py", "calls/writer.py", "llm/embedded_client.py", "tasks/service.py"]
+MAY_CATCH_EVERYTHING = [
+    "api/error_handlers.py",
+    "calls/payloads.py",
+    "calls/writer.py",
+    "llm/embedded_client.py",
+    "tasks/service.py",
+]
 FORBIDDEN_NAMES = re.compile(r"utils?$|helpers?$|managers?$|^handle_|^process_", re.IGNORECASE)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidModelOutput, ProviderFailed
 from feedback_gateway.llm.litellm_client import load_litellm
 from feedback_gateway.services import Services, open_services
@@ -136,7 +137,7 @@ def gateway(tmp_path: Path) -> Gateway:
 async def sentiment(services: Services, *, timeout_s: float | None = None) -> Answer:
     """One item through `sentiment`."""
     options = CallOptions(timeout_s=timeout_s)
-    return await services.tasks.run("sentiment", {"text": TEXT}, consumer="local", options=options)
+    return await services.tasks.run("sentiment", {"text": TEXT}, consumer=LOCAL_CONSUMER, options=options)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ async def test_unusable_answer_is_repaired_once_and_both_are_paid(gateway: Gatew
         (completion(None, refusal="I will not."), ProviderFailed, "content-refused"),
         (completion("", finish_reason="content_filter"), ProviderFailed, "content-refused"),
         (http(401, b'{"error": {"message": "bad key sk-planted-secret-key"}}'), ProviderFailed, "401"),
-        (completion(json.dumps(GOOD | {"label": "great"})), InvalidModelOutput, "great"),
+        (completion(json.dumps(GOOD | {"label": "great"})), InvalidModelOutput, "label: the value is not one of"),
     ],
     ids=["500", "html", "empty object", "no choice", "dropped", "no content", "refusal", "filter", "401", "invalid"],
 )
@@ -224,8 +225,8 @@ async def test_absurd_account_of_tokens_is_no_account(gateway: Gateway, tokens: 
     """The answer is given, and the row is written."""
     async with gateway(billed_as(prompt_tokens=tokens, completion_tokens=20, total_tokens=20)) as (services, _):
         outcome = await sentiment(services)
-        await services.writer.flush()
-        record, _ = services.calls.get(outcome.call_id)
+        await services.books.writer.flush()
+        record, _ = services.books.calls.get(outcome.call_id)
 
     assert record.input_tokens < 10_000
     assert record.cost_usd == outcome.receipt.cost_usd
@@ -237,7 +238,7 @@ async def test_answer_that_is_no_json_costs_its_own_item_only(gateway: Gateway, 
     odd = billed_as(prompt_tokens=tokens, completion_tokens=20, total_tokens=20)
     async with gateway(odd, ANSWERED, attempts=1) as (services, _):
         items = [{"text": TEXT} for _ in range(4)]
-        outcomes = await services.tasks.run_many("sentiment", items, consumer="local", options=CallOptions())
+        outcomes = await services.tasks.run_many("sentiment", items, consumer=LOCAL_CONSUMER, options=CallOptions())
 
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
     assert [type(failure) for failure in failures] == [ProviderFailed]
@@ -283,7 +284,7 @@ async def test_calls_side_by_side_learn_together_that_a_model_takes_no_schema(ga
     refused = http(400, b'{"error": {"message": "response_format json_schema is not supported"}}')
     async with gateway(*[refused] * 12, ANSWERED) as (services, _):
         items = [{"text": TEXT} for _ in range(12)]
-        outcomes = await services.tasks.run_many("sentiment", items, consumer="local", options=CallOptions())
+        outcomes = await services.tasks.run_many("sentiment", items, consumer=LOCAL_CONSUMER, options=CallOptions())
 
     assert [type(outcome) for outcome in outcomes] == [Answer] * 12
 
@@ -303,9 +304,9 @@ async def test_provider_that_hangs_is_given_up_at_the_deadline(gateway: Gateway)
     async with gateway(None, timeout_s=0.5) as (services, _):
         with pytest.raises(DeadlineExceeded) as failure:
             await sentiment(services, timeout_s=0.2)
-        await services.recorder.drain(5)
-        await services.writer.flush()
-        record, attempts = services.calls.get(failure.value.call_id or "")
+        await services.books.recorder.drain(5)
+        await services.books.writer.flush()
+        record, attempts = services.books.calls.get(failure.value.call_id or "")
 
     assert record.error == "deadline-exceeded"
     assert [attempt.status for attempt in attempts] == ["abandoned"]

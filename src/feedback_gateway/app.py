@@ -21,8 +21,10 @@ GRACE_S = 30.0
 log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
+def create_app(settings: Settings, services: Services | None = None, *, is_local: bool = True) -> FastAPI:
     """The application. It opens its services at start-up, unless they are given, and closes only what it opened.
+
+    `is_local` tells that it listens on a loopback address, where callers need no key until there is an admin key.
 
     `app.state.drain.close()` makes it refuse new requests; stopping waits up to GRACE_S for those in flight.
     """
@@ -57,6 +59,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     )
     app.state.services = services
     app.state.drain = drain
+    app.state.is_local = is_local
     add_error_handlers(app)
     add_routes(app)
     app.add_middleware(BodyLimit, most_bytes=settings.limits.body_bytes)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,13 @@ class GatewayError(Exception):
 
     GatewayError
     ├── InvalidRequest          the caller sent what cannot be used
+    ├── Unauthorized, Forbidden, BudgetExceeded, Conflict
     ├── UnknownTask, NotFound, MethodNotAllowed, TooLarge, UnsupportedMediaType
+    ├── RateLimited             a consumer's, a deployment's or every provider's limit is used up
     ├── ConfigurationError      the operator configured what cannot work
     ├── ProviderError           one attempt at one deployment failed
     │   ├── ProviderUnavailable, ProviderRateLimited, ProviderTimeout     another attempt may help
+    │   ├── DeploymentLimited       no attempt was made
     │   └── ProviderRejected
     │       ├── ContextTooLong, ContentRefused, TaskUnsupported
     │       └── ProviderUnauthorized
@@ -56,6 +59,34 @@ class InvalidRequest(GatewayError):
 
 class MalformedRequest(InvalidRequest):
     """A body that is not the JSON it claims to be."""
+
+
+class Unauthorized(GatewayError):
+    """No key, or one that is unknown, revoked or expired."""
+
+    code = "unauthorized"
+    title = "Unauthorized"
+
+
+class Forbidden(GatewayError):
+    """A known caller who may not do this."""
+
+    code = "forbidden"
+    title = "Forbidden"
+
+
+class BudgetExceeded(GatewayError):
+    """The consumer's budget cannot cover the call; the detail says when it resets."""
+
+    code = "budget-exceeded"
+    title = "Budget exceeded"
+
+
+class Conflict(GatewayError):
+    """What was asked for does not fit what there is, such as a name that is taken."""
+
+    code = "conflict"
+    title = "Conflict"
 
 
 class UnknownTask(GatewayError):
@@ -93,6 +124,39 @@ class UnsupportedMediaType(GatewayError):
     title = "Unsupported media type"
 
 
+class RateLimited(GatewayError):
+    """A limit is used up; nothing was counted against it.
+
+    `source` is who refused and `scope` whose limit it was: the consumer's or the deployment's own, both set here, or
+    the provider's. `name` is the consumer's or the deployment's. `limit` and `unit` are None where only the provider
+    knows them. `retry_after` is in seconds; `retryable` is False where waiting cannot help.
+    """
+
+    code = "rate-limited"
+    title = "Rate limited"
+    window_s: ClassVar[int] = 60
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        source: Literal["gateway", "provider"],
+        scope: Literal["consumer", "deployment", "provider"],
+        name: str,
+        limit: int | None = None,
+        unit: Literal["requests", "tokens"] | None = None,
+        retryable: bool = True,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.source = source
+        self.scope = scope
+        self.name = name
+        self.limit = limit
+        self.unit = unit
+        self.retryable = retryable
+
+
 class ConfigurationError(GatewayError):
     """A setting or file that cannot work; the detail names it and the mend."""
 
@@ -103,16 +167,24 @@ class ConfigurationError(GatewayError):
 class ProviderError(GatewayError):
     """One attempt at one deployment failed. `status` is the HTTP status on the wire, where there was one.
 
-    `usage` is a `feedback_gateway.llm.models.Usage` where an answer arrived, and so was billed, but cannot be used.
+    `usage` is a `feedback_gateway.llm.models.Usage` where an answer arrived, and so was billed, but cannot be used;
+    `is_lost` tells that the request went out and its answer was lost on the way, so that it may have been billed.
     """
 
     code = "provider-error"
     title = "The provider failed"
 
     def __init__(
-        self, detail: str, *, status: int | None = None, retry_after: float | None = None, usage: Any = None
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        usage: Any = None,
+        is_lost: bool = False,
     ) -> None:
         super().__init__(detail, retry_after=retry_after)
+        self.is_lost = is_lost
         self.status = status
         self.usage = usage
 
@@ -128,6 +200,13 @@ class ProviderRateLimited(ProviderError):
     """The provider's own 429; `retry_after` in seconds where it said so."""
 
     code = "provider-rate-limited"
+    retryable = True
+
+
+class DeploymentLimited(ProviderError):
+    """The deployment's own limit, set here, is used up, so that it was not asked."""
+
+    code = "deployment-rate-limited"
     retryable = True
 
 

@@ -1,29 +1,45 @@
 """The composition root: builds every long-lived object from the settings and closes them in reverse."""
 
+import asyncio
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from feedback_gateway.calls.corrections import Corrections
+from feedback_gateway.calls.orphans import watch_orphans
+from feedback_gateway.calls.payloads import payloads_kept
 from feedback_gateway.calls.recorder import Recorder
 from feedback_gateway.calls.reports import UsageReport
 from feedback_gateway.calls.repository import CallRepository
+from feedback_gateway.calls.retention import Retention, watch_retention
 from feedback_gateway.calls.writer import BatchWriter, LogWriter
 from feedback_gateway.clock import Clock, SystemClock
+from feedback_gateway.consumers.admission import Admission
+from feedback_gateway.consumers.repository import ConsumerRepository
+from feedback_gateway.consumers.service import Consumers
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
+from feedback_gateway.ledger.repository import LedgerRepository
+from feedback_gateway.ledger.service import Ledger
+from feedback_gateway.llm.budgeting import Purse
 from feedback_gateway.llm.embedded_client import EmbeddedClient
 from feedback_gateway.llm.litellm_client import LiteLLMClient
 from feedback_gateway.llm.models import CompletionClient, Deployment, Provider, Rates
 from feedback_gateway.llm.price_table import PriceTable, deployment_rates, load_price_table
 from feedback_gateway.llm.stack import build_stack
 from feedback_gateway.prompts.library import PromptLibrary
+from feedback_gateway.ratelimits.models import Allowance, RateLimiter
+from feedback_gateway.ratelimits.opening import open_rate_limiter
+from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.settings import ModelEntry, Settings
 from feedback_gateway.storage.engine import open_engine, upgrade
+from feedback_gateway.storage.liveness import Liveness, open_liveness
 from feedback_gateway.tasks.models import Preference
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.service import Limits, TaskService
@@ -50,6 +66,21 @@ ProviderFactory = Callable[[Deployment], Provider]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Everything that is kept in the database."""
+
+    calls: CallRepository
+    writer: LogWriter
+    recorder: Recorder
+    reports: UsageReport
+    consumers: Consumers
+    ledger: LedgerRepository
+    purse: Ledger
+    corrections: Corrections
+    redactor: Redactor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything that lives as long as the process."""
 
@@ -59,10 +90,8 @@ class Services:
     registry: TaskRegistry
     taxonomy: Taxonomy
     deployments: tuple[Deployment, ...]
-    recorder: Recorder
-    writer: LogWriter
-    calls: CallRepository
-    reports: UsageReport
+    books: Books
+    rate_limiter: RateLimiter
     tasks: TaskService
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first request would otherwise wait for; it needs to be awaited by nobody."""
@@ -82,17 +111,17 @@ async def open_services(
         registry = TaskRegistry(library)
         taxonomy = load_taxonomy(settings.taxonomy)
         deployments = deployments_of(settings)
-        engine = open_engine(settings.database_url)
-        stack.callback(engine.dispose)
-        upgrade(engine)
-        calls = CallRepository(engine)
-        writer = BatchWriter(calls.add, clock)
-        writer.start()
-        stack.push_async_callback(writer.close)
-        deadline_s = settings.retry.deadline.total_seconds()
-        recorder = Recorder(clock, writer, attempts=settings.retry.attempts, deadline_s=deadline_s)
-        stack.push_async_callback(recorder.drain, DRAIN_S)
+        rate_limiter = await stack.enter_async_context(open_rate_limiter(redis_url_of(settings), clock=clock))
+        books = open_books(settings, stack, clock=clock)
         providers = Providers(stack, clock=clock)
+        client = client_of(
+            settings,
+            deployments,
+            provider or providers.client,
+            purse=books.purse,
+            limiter=rate_limiter,
+            clock=clock,
+        )
         yield Services(
             settings=settings,
             clock=clock,
@@ -100,17 +129,17 @@ async def open_services(
             registry=registry,
             taxonomy=taxonomy,
             deployments=deployments,
-            recorder=recorder,
-            writer=writer,
-            calls=calls,
-            reports=UsageReport(engine),
+            books=books,
+            rate_limiter=rate_limiter,
             tasks=TaskService(
                 registry=registry,
-                client=client_of(settings, deployments, provider or providers.client, clock=clock),
-                recorder=recorder,
+                client=client,
+                recorder=books.recorder,
+                admission=Admission(rate_limiter),
+                redactor=books.redactor if settings.redaction.before_provider else None,
                 taxonomy=taxonomy,
                 preferences=preferences_of(settings, registry),
-                aliases=list(dict.fromkeys(deployment.alias for deployment in deployments)),
+                aliases=aliases_of(deployments),
                 limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
                 clock=clock,
                 new_fence=lambda: secrets.token_hex(8),
@@ -119,16 +148,98 @@ async def open_services(
         )
 
 
+def open_books(settings: Settings, stack: AsyncExitStack, *, clock: Clock) -> Books:
+    """Open the database and all that is kept in it; `stack` writes down what is in flight, and closes it."""
+    engine = open_engine(settings.database_url)
+    stack.callback(engine.dispose)
+    upgrade(engine)
+    liveness = open_liveness(engine)
+    liveness.start()
+    stack.callback(liveness.close)
+    redactor = Redactor()
+    calls = CallRepository(engine, payload=payloads_kept(settings.log.payloads, redactor))
+    retention = Retention(engine, clock, log=settings.log.retention, rollups=settings.log.rollups)
+    start(stack, watch_retention(retention.prune, clock, Random()))  # noqa: S311 spreads processes, keeps no secret
+    start(stack, watch_orphans(partial(settle_orphans, calls, liveness), clock))
+    writer = BatchWriter(calls.add, clock)
+    writer.start()
+    stack.push_async_callback(writer.close)
+    recorder = recorder_of(settings, writer, clock=clock)
+    stack.push_async_callback(recorder.drain, DRAIN_S)
+    ledger = LedgerRepository(engine)
+    purse = Ledger(ledger.hold, owner=liveness.id)
+    stack.push_async_callback(purse.close)
+    consumers = Consumers(ConsumerRepository(engine), clock, secret=key_secret_of(settings))
+    consumers.is_closed()  # known from the start, so that a lost database opens nothing
+    return Books(
+        calls=calls,
+        writer=writer,
+        recorder=recorder,
+        reports=UsageReport(engine),
+        consumers=consumers,
+        ledger=ledger,
+        purse=purse,
+        corrections=Corrections(engine, clock),
+        redactor=redactor,
+    )
+
+
+def settle_orphans(calls: CallRepository, liveness: Liveness) -> int:
+    """Settle what processes that died have left; how many calls. Blocks."""
+    liveness.renew()
+    return calls.settle_orphans(liveness.is_alive)
+
+
+def start(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` in the background until `stack` is closed."""
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait({task})
+
+    stack.push_async_callback(stop)
+
+
+def key_secret_of(settings: Settings) -> str | None:
+    """What keys are hashed with, None where the database keeps it."""
+    return None if settings.keys.secret is None else settings.keys.secret.get_secret_value()
+
+
+def recorder_of(settings: Settings, writer: LogWriter, *, clock: Clock) -> Recorder:
+    """What opens and closes calls."""
+    deadline_s = settings.retry.deadline.total_seconds()
+    return Recorder(clock, writer, attempts=settings.retry.attempts, deadline_s=deadline_s)
+
+
+def redis_url_of(settings: Settings) -> str | None:
+    """Where Redis is, its password included."""
+    return None if settings.redis_url is None else settings.redis_url.get_secret_value()
+
+
+def aliases_of(deployments: Iterable[Deployment]) -> list[str]:
+    """Every alias once, in the order of the configuration."""
+    return list(dict.fromkeys(deployment.alias for deployment in deployments))
+
+
 def client_of(
-    settings: Settings, deployments: Iterable[Deployment], provider: ProviderFactory, *, clock: Clock
+    settings: Settings,
+    deployments: Iterable[Deployment],
+    provider: ProviderFactory,
+    *,
+    purse: Purse,
+    limiter: RateLimiter,
+    clock: Clock,
 ) -> CompletionClient:
     """The stack of wrappers over all deployments."""
     return build_stack(
         deployments,
         provider,
         fallbacks=settings.fallbacks,
+        purse=purse,
         backoff_s=settings.retry.backoff.total_seconds(),
         max_backoff_s=settings.retry.max_backoff.total_seconds(),
+        limiter=limiter,
         clock=clock,
         random=Random(),  # noqa: S311 chooses deployments, keeps no secret
     )
@@ -187,6 +298,9 @@ def deployments_of(settings: Settings) -> tuple[Deployment, ...]:
                 weight=entry.litellm_params.weight,
                 timeout_s=entry.litellm_params.timeout,
                 rates=FREE if is_embedded(entry) else rates_of(entry, table),
+                allowance=Allowance(
+                    requests_per_minute=entry.litellm_params.rpm, tokens_per_minute=entry.litellm_params.tpm
+                ),
             )
         )
     return tuple(deployments)

@@ -16,13 +16,17 @@ from feedback_gateway.errors import ConfigurationError
 PREFIX = "FEEDBACK_GATEWAY_"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SHORTEST_SECRET = 32
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(value: object) -> object:
     """Read `"30s"`, `"24h"`, `"1500ms"` or a number of seconds; anything else is left for pydantic to refuse."""
     if isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
-        return timedelta(seconds=float(match[1]) * SECONDS[match[2]])
+        try:
+            return timedelta(seconds=float(match[1]) * SECONDS[match[2]])
+        except OverflowError:
+            return value
     return value
 
 
@@ -44,8 +48,8 @@ class DeploymentParams(BaseModel):
     api_key: SecretStr | None = None
     weight: float = Field(1.0, ge=0)
     timeout: float = Field(60.0, gt=0, description="seconds for one attempt")
-    rpm: int | None = None
-    tpm: int | None = None
+    rpm: int | None = Field(None, ge=0, description="requests a minute that it may be sent; 0 is none")
+    tpm: int | None = Field(None, ge=0, description="tokens a minute that it may be sent")
     max_retries: int = Field(0, description="accepted for LiteLLM's sake; retries have one owner, `retry`")
     input_cost_per_token: float | str | None = None
     output_cost_per_token: float | str | None = None
@@ -97,10 +101,39 @@ class CacheSettings(Section):
 
 
 class LogSettings(Section):
-    """What of each call is kept and for how long."""
+    """What of each call is kept and for how long, and for how long its sums are."""
 
     payloads: Literal["redacted", "none", "full"] = "redacted"
     retention: Duration = timedelta(days=30)
+    rollups: Duration = Field(timedelta(days=400), description="sums by hour and day, that usage is reported from")
+
+    @model_validator(mode="after")
+    def rollups_last(self) -> "LogSettings":
+        """Refuse sums that are gone before what they add up."""
+        if self.rollups < self.retention:
+            message = "rollups: must be kept at least as long as the calls are, see retention"
+            raise ValueError(message)
+        return self
+
+
+class RedactionSettings(Section):
+    """Whether personal data is taken out before a provider sees a text, and put back into its answer."""
+
+    before_provider: bool = False
+
+
+class KeySettings(Section):
+    """What keys are hashed with: set it outside the database, so that a stolen database is of no use."""
+
+    secret: SecretStr | None = Field(None, description="at least 32 characters; None lets the database keep one")
+
+    @model_validator(mode="after")
+    def secret_is_long(self) -> "KeySettings":
+        """Refuse what could be guessed."""
+        if self.secret is not None and len(self.secret.get_secret_value()) < SHORTEST_SECRET:
+            message = f"secret: needs at least {SHORTEST_SECRET} characters"
+            raise ValueError(message)
+        return self
 
 
 class LimitSettings(Section):
@@ -125,11 +158,13 @@ class Settings(Section):
     tasks: dict[str, TaskSettings] = {}
     taxonomy: Path | None = None
     prompts: Path = Field(Path("prompts"), description="folder of your own prompt files, read beside the built-in ones")
-    database_url: str = "sqlite:///feedback-gateway.db"
+    database_url: str = Field("sqlite:///feedback-gateway.db", repr=False)  # may hold a password
     redis_url: SecretStr | None = None
     cache: CacheSettings = CacheSettings()
     retry: RetrySettings = RetrySettings()
     log: LogSettings = LogSettings()
+    redaction: RedactionSettings = RedactionSettings()
+    keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
     webhooks: dict[str, Any] = {}
     digests: list[dict[str, Any]] = []

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ def fill(schema: Any) -> Any:
 def fill_in(request: CompletionRequest) -> Completion:
     """Answer any request with a value of its schema."""
     return answer(json.dumps(fill(request.output_schema)))
+
+
+@asynccontextmanager
+async def caller_of(settings: Settings, provider: ScriptedClient) -> AsyncIterator[httpx.AsyncClient]:
+    """A caller of an application with settings of its own."""
+    async with open_services(settings, provider=lambda _: provider) as services:
+        app = create_app(settings, services)
+        transport = httpx.ASGITransport(app=app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+        ):
+            yield client
 
 
 @pytest.fixture

@@ -7,8 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
+from feedback_gateway.llm.scripted import ScriptedClient
 from feedback_gateway.settings import Settings
+from tests.api.conftest import caller_of
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +48,22 @@ async def test_shutting_down_is_not_ready(client: httpx.AsyncClient, app: FastAP
     assert "shutting down" in ready.json()["detail"]
 
 
+async def test_redis_that_is_down_is_a_warning(settings: Settings, provider: ScriptedClient) -> None:
+    """The gateway starts without it and is ready: each process counts alone."""
+    nowhere = settings.model_copy(update={"redis_url": SecretStr("redis://:hidden@127.0.0.1:1/0")})
+    async with caller_of(nowhere, provider) as client:
+        ready, answer = await client.get("/health/ready"), await client.post("/v1/mood", json={"text": "fine"})
+
+    assert (ready.status_code, answer.status_code) == (200, 200)
+    assert ready.json()["warnings"] == [
+        "Redis does not answer (ConnectionError): each process counts rate limits alone"
+    ]
+
+
 def test_application_is_built_without_heavy_imports() -> None:
-    """Importing litellm takes seconds; it is loaded when a provider is first needed."""
-    code = "import sys, feedback_gateway.app; print([name for name in ('litellm', 'alembic') if name in sys.modules])"
+    """Importing litellm takes seconds; what is heavy is loaded when it is first needed."""
+    heavy = ("litellm", "alembic", "redis", "limits")
+    code = f"import sys, feedback_gateway.app; print([name for name in {heavy} if name in sys.modules])"
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -131,12 +131,22 @@ async def test_providers_failure_is_a_problem_with_the_calls_id(
 async def test_rate_limit_of_the_provider_says_when_to_come_back(
     client: httpx.AsyncClient, provider: ScriptedClient
 ) -> None:
-    """Seconds are whole and rounded up."""
+    """Seconds are whole and rounded up; whose limit it was is told, and that its size is not known."""
     provider.play([ProviderRateLimited("slow down", status=429, retry_after=1.2)])
 
     response = await client.post("/v1/mood", json={"text": "fine"})
 
-    assert (response.status_code, response.headers["retry-after"]) == (502, "2")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "2")
+    assert "ratelimit-limit" not in response.headers
+    assert response.json()["rate_limit"] == {
+        "source": "provider",
+        "scope": "provider",
+        "name": "scripted/one",
+        "limit": None,
+        "unit": None,
+        "window_s": 60,
+        "retry_after_s": 2,
+    }
 
 
 async def test_new_prompt_file_answers_and_is_documented(
@@ -199,7 +209,7 @@ async def test_call_of_a_client_that_goes_away_ends_and_is_booked(settings: Sett
         async with asyncio.timeout(5):
             await app(dict(MOOD_SCOPE), messages.__anext__, discard)
         slow.may_answer.set()
-        await services.recorder.drain(5)
+        await services.books.recorder.drain(5)
         async with caller_of(app) as client:
             logged = (await client.get("/v1/calls")).json()["data"]
 

@@ -9,9 +9,12 @@ from random import Random
 from typing import Any
 
 from feedback_gateway.clock import SystemClock
+from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.llm.litellm_client import LiteLLMClient, load_litellm
 from feedback_gateway.llm.models import Deployment, Usage
+from feedback_gateway.llm.scripted import OpenPurse
 from feedback_gateway.llm.stack import build_stack
+from feedback_gateway.ratelimits.opening import memory_limiter
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.models import CallOptions
@@ -44,7 +47,7 @@ async def measure_layers(
             for name, stage in stages.items():
                 before = time.process_time()
                 await drive(stage, calls=calls, clients=CLIENTS)
-                await services.writer.flush()
+                await services.books.writer.flush()
                 found.setdefault(name, []).append((time.process_time() - before) * 1000 / calls)
 
         own = own_stages(services)
@@ -126,6 +129,8 @@ def wrappers_stage() -> Stage:
         fallbacks={},
         backoff_s=0.5,
         max_backoff_s=8,
+        purse=OpenPurse(),
+        limiter=memory_limiter(SystemClock()),
         clock=SystemClock(),
         random=Random(1),
     )
@@ -142,7 +147,7 @@ def ledger_stage(services: Services) -> Stage:
     asked = deployment("http://localhost")
 
     async def run(_: int) -> None:
-        async with services.recorder.record("local", workload.TASK, 1, "default", timeout_s=None) as call:
+        async with services.books.recorder.record(LOCAL_CONSUMER, workload.TASK, 1, "default", timeout_s=None) as call:
             attempt = call.start_attempt(asked, started_at=services.clock.now(), purpose="answer")
             attempt.status, attempt.usage = "ok", Usage(uncached_input_tokens=1500, output_tokens=100)
 
@@ -154,6 +159,6 @@ def service_stage(services: Services) -> Stage:
     item = {"text": workload.text()}
 
     async def run(_: int) -> None:
-        await services.tasks.run(workload.TASK, item, consumer="local", options=CallOptions(cache="bypass"))
+        await services.tasks.run(workload.TASK, item, consumer=LOCAL_CONSUMER, options=CallOptions(cache="bypass"))
 
     return run

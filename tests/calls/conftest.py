@@ -1,22 +1,17 @@
-"""Finished calls to store, and fresh databases to store them in."""
+"""Finished calls to store."""
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import ManualClock
 from feedback_gateway.llm.models import Deployment, Usage
-from feedback_gateway.storage.engine import open_engine, upgrade
 
 MakeCall = Callable[..., Call]
-OpenDatabase = Callable[[], Engine]
 
 
 @pytest.fixture(scope="session")
@@ -52,35 +47,3 @@ def make_call(deployment: Deployment) -> MakeCall:
         return call
 
     return make_call
-
-
-@pytest.fixture(scope="session")
-def open_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenDatabase]:
-    """Opens databases, each a file of its own with the newest schema."""
-    folder = tmp_path_factory.mktemp("databases")
-    template = open_engine(f"sqlite:///{folder / 'template.db'}")
-    upgrade(template)
-    template.dispose()
-    engines: list[Engine] = []
-
-    def open_database() -> Engine:
-        file = folder / f"{len(engines)}.db"
-        shutil.copy(folder / "template.db", file)
-        engines.append(open_engine(f"sqlite:///{file}"))
-        return engines[-1]
-
-    yield open_database
-    for engine in engines:
-        engine.dispose()
-
-
-@pytest.fixture
-def engine(open_database: OpenDatabase) -> Engine:
-    """An empty database."""
-    return open_database()
-
-
-@pytest.fixture
-def database_file(engine: Engine) -> Path:
-    """Where `engine` keeps its data."""
-    return Path(str(engine.url.database))

@@ -3,13 +3,12 @@
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
 
 from feedback_gateway.calls.tables import attempts, calls
-from feedback_gateway.storage.engine import open_engine, upgrade
+from feedback_gateway.storage.engine import open_engine
 
 PROGRAM = """
 import asyncio, sys
@@ -18,6 +17,7 @@ from feedback_gateway.calls.recorder import Recorder
 from feedback_gateway.calls.repository import CallRepository
 from feedback_gateway.calls.writer import BatchWriter
 from feedback_gateway.clock import SystemClock
+from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.llm.models import Deployment, Usage
 from feedback_gateway.storage.engine import open_engine, upgrade
 
@@ -32,7 +32,7 @@ async def main():
     while True:
         acknowledged = []
         for number in range(20):
-            async with recorder.record("local", "classify", 1, "default", timeout_s=None) as call:
+            async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
                 for _ in range(2):
                     attempt = call.start_attempt(deployment, started_at=clock.now(), purpose="answer")
                     attempt.status, attempt.usage, attempt.cost_usd = "ok", Usage(output_tokens=1), Decimal("0.1")
@@ -46,20 +46,18 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("lines", [1, 50, 333])
-def test_a_killed_process_leaves_whole_calls_and_everything_it_flushed(tmp_path: Path, lines: int) -> None:
+def test_a_killed_process_leaves_whole_calls_and_everything_it_flushed(database_url: str, lines: int) -> None:
     """SIGKILL in the middle of recording: no half call, and nothing acknowledged is missing."""
-    url = f"sqlite:///{tmp_path / 'killed.db'}"
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, url], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, database_url], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     acknowledged = [process.stdout.readline() for _ in range(lines)]
 
     process.kill()
     acknowledged += [line for line in process.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
 
-    engine = open_engine(url)
-    upgrade(engine)
+    engine = open_engine(database_url)
     with engine.connect() as connection:
-        sound = connection.scalar(text("PRAGMA integrity_check"))
+        sound = "ok" if engine.name == "postgresql" else connection.scalar(text("PRAGMA integrity_check"))
         stored = set(connection.scalars(select(calls.c.call_id)))
         counted = connection.execute(
             select(calls.c.attempt_count, func.count(attempts.c.number))

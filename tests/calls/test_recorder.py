@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feedback_gateway.calls.booking import call_row
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.calls.recorder import Recorder
-from feedback_gateway.calls.repository import call_row
 from feedback_gateway.calls.writer import WriterState
 from feedback_gateway.clock import ManualClock
+from feedback_gateway.consumers.models import LOCAL_CONSUMER, Consumer
 from feedback_gateway.errors import DeadlineExceeded, Unavailable
 from feedback_gateway.llm.models import Deployment, Usage
 
@@ -108,9 +109,9 @@ async def test_a_call_is_opened_with_its_budget_and_deadline(recorder: Recorder,
     """From the settings, or from what the caller allows."""
     clock.advance(5)
 
-    async with recorder.record("support", "classify", 2, "default", timeout_s=None) as usual:
+    async with recorder.record(Consumer(name="support"), "classify", 2, "default", timeout_s=None) as usual:
         pass
-    async with recorder.record("support", "classify", 2, "default", timeout_s=1.5) as short:
+    async with recorder.record(Consumer(name="support"), "classify", 2, "default", timeout_s=1.5) as short:
         pass
 
     assert (usual.consumer, usual.task, usual.prompt_version, usual.model) == ("support", "classify", 2, "default")
@@ -123,7 +124,7 @@ async def test_a_call_that_went_well_is_logged_on_leaving(
     recorder: Recorder, clock: ManualClock, log: MemoryLog, provider: Provider
 ) -> None:
     """With the time it took."""
-    async with recorder.record("local", "classify", 1, "default", timeout_s=None) as call:
+    async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
         task = provider.ask(call)
         provider.answers[0].set_result(USAGE)
         await task
@@ -150,7 +151,7 @@ async def test_a_call_that_failed_is_logged_with_its_error(
     """The error goes on to the caller."""
 
     async def fail() -> None:
-        async with recorder.record("local", "classify", 1, "default", timeout_s=None):
+        async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None):
             raise error
 
     caught = await swallow(fail)
@@ -172,7 +173,7 @@ async def test_an_attempt_cut_off_on_leaving_is_abandoned(
     recorder: Recorder, log: MemoryLog, clock: ManualClock, deployment: Deployment
 ) -> None:
     """Where nothing goes on in the background, the row need not wait."""
-    async with recorder.record("local", "classify", 1, "default", timeout_s=None) as call:
+    async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
         call.start_attempt(deployment, started_at=clock.now(), purpose="answer")
 
     assert [attempt.status for attempt in log.calls[0].attempts] == ["abandoned"]
@@ -185,7 +186,7 @@ async def test_the_row_waits_for_an_answer_that_the_caller_did_not_wait_for(
     """Its cost is booked, the attempt stays abandoned."""
 
     async def leave() -> None:
-        async with recorder.record("local", "classify", 1, "default", timeout_s=None) as call:
+        async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
             provider.ask(call)
             raise DeadlineExceeded("late")
 
@@ -207,7 +208,7 @@ async def test_the_row_waits_for_an_answer_that_the_caller_did_not_wait_for(
 async def test_the_caller_does_not_wait_for_the_background(recorder: Recorder, provider: Provider) -> None:
     """Leaving takes no time, and the latency is the caller's own."""
     async with asyncio.timeout(5):
-        async with recorder.record("local", "classify", 1, "default", timeout_s=None) as call:
+        async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
             provider.ask(call)
     assert recorder.settling == 1
 
@@ -223,7 +224,7 @@ async def test_a_late_failure_is_logged_and_nobody_is_told_of_it(
     """It is nobody's unhandled exception."""
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    async with recorder.record("local", "classify", 1, "default", timeout_s=None) as call:
+    async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
         provider.ask(call)
 
     provider.answers[0].set_exception(Unavailable("gone"))
@@ -238,7 +239,7 @@ async def test_draining_waits_and_then_logs_what_is_known(
     recorder: Recorder, log: MemoryLog, provider: Provider
 ) -> None:
     """A provider that never answers is cancelled; what it costs is unknown, not nothing."""
-    async with recorder.record("local", "classify", 1, "default", timeout_s=None) as silent:
+    async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as silent:
         task = provider.ask(silent)
 
     await recorder.drain(0.01)
@@ -261,7 +262,7 @@ async def test_draining_does_not_wait_for_what_refuses_to_end(recorder: Recorder
             except asyncio.CancelledError:
                 continue
 
-    async with recorder.record("local", "classify", 1, "default", timeout_s=None) as call:
+    async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
         task: asyncio.Task[object] = asyncio.create_task(stubborn())
         call.pending.add(task)
 
@@ -286,7 +287,7 @@ async def test_no_call_is_made_while_the_log_is_full(clock: ManualClock, log: Me
     log.has_room.clear()
 
     with pytest.raises(Unavailable, match="full") as caught:
-        async with recorder.record("local", "classify", 1, "default", timeout_s=None):
+        async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None):
             pytest.fail("a call was made")
 
     assert caught.value.retry_after is not None
@@ -311,7 +312,7 @@ async def test_every_call_is_logged_exactly_once(deployment: Deployment, plans: 
     errors = {"error": DeadlineExceeded("late"), "bug": ZeroDivisionError(), "cancel": asyncio.CancelledError()}
 
     async def run(end: str, attempts: list[str]) -> None:
-        async with recorder.record("local", "classify", 1, "default", timeout_s=None) as call:
+        async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
             for attempt in attempts:
                 task = provider.ask(call)
                 late.append((provider.answers[-1], attempt))

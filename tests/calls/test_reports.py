@@ -17,6 +17,7 @@ from feedback_gateway.calls.models import Call
 from feedback_gateway.calls.reports import UsageReport, as_csv, parse_groupings, parse_moment
 from feedback_gateway.calls.repository import CallRepository
 from feedback_gateway.errors import InvalidRequest
+from tests.databases import OpenDatabase
 
 MakeCall = Callable[..., Call]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -110,14 +111,14 @@ def test_one_consumers_report_holds_nobody_elses(engine: Engine, make_call: Make
     booked=st.lists(st.tuples(st.sampled_from("abc"), st.lists(COSTS | st.none(), max_size=3)), min_size=1, max_size=20)
 )
 def test_the_report_equals_the_sum_of_fractions(
-    open_database: Callable[[], Engine], make_call: MakeCall, booked: list[tuple[str, list[Decimal | None]]]
+    open_database: OpenDatabase, make_call: MakeCall, booked: list[tuple[str, list[Decimal | None]]]
 ) -> None:
     """For costs of 1 to 18 places, by group and over all."""
-    engine = open_database()
-    CallRepository(engine).add([make_call(task=task, costs=costs) for task, costs in booked])
     known = [(task, sum(map(Fraction, costs))) for task, costs in booked if None not in costs]  # type: ignore[arg-type]
 
-    rows = UsageReport(engine).usage(["task"])
+    with open_database() as engine:
+        CallRepository(engine).add([make_call(task=task, costs=costs) for task, costs in booked])
+        rows = UsageReport(engine).usage(["task"])
 
     for row in rows:
         expected = [cost for task, cost in known if task == row.group["task"]]

@@ -22,6 +22,7 @@ from feedback_gateway.calls.repository import (
 from feedback_gateway.calls.tables import calls
 from feedback_gateway.errors import InvalidRequest, NotFound
 from feedback_gateway.llm.models import Usage
+from tests.databases import OpenDatabase
 
 MakeCall = Callable[..., Call]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -227,35 +228,36 @@ def test_a_cursor_holds_its_place_to_the_microsecond(engine: Engine, make_call: 
     limit=st.integers(1, 7),
 )
 def test_pages_neither_skip_nor_repeat_while_rows_arrive(
-    open_database: Callable[[], Engine], make_call: MakeCall, ages: list[int], arrivals: list[int], limit: int
+    open_database: OpenDatabase, make_call: MakeCall, ages: list[int], arrivals: list[int], limit: int
 ) -> None:
     """Every call that was there at the start comes once, newest first, though many share a moment."""
-    repository = CallRepository(open_database())
     present = [make_call(created_at=NOW - timedelta(microseconds=age)) for age in ages]
-    repository.add(present)
     seen: list[tuple[datetime, str]] = []
     cursor: str | None = None
 
-    while True:
-        page = repository.page(CallFilters(), limit=limit, cursor=cursor)
-        seen += [(record.created_at, record.call_id) for record in page.data]
-        if arrivals:
-            repository.add([make_call(created_at=NOW - timedelta(microseconds=arrivals.pop()))])
-        cursor = page.next_cursor
-        if cursor is None:
-            break
+    with open_database() as engine:
+        repository = CallRepository(engine)
+        repository.add(present)
+        while True:
+            page = repository.page(CallFilters(), limit=limit, cursor=cursor)
+            seen += [(record.created_at, record.call_id) for record in page.data]
+            if arrivals:
+                repository.add([make_call(created_at=NOW - timedelta(microseconds=arrivals.pop()))])
+            cursor = page.next_cursor
+            if cursor is None:
+                break
 
     assert seen == sorted(set(seen), reverse=True)
     assert {call.call_id for call in present} <= {call_id for _, call_id in seen}
 
 
-def test_a_call_takes_less_than_a_kilobyte(engine: Engine, database_file: Path, make_call: MakeCall) -> None:
+def test_a_call_takes_less_than_a_kilobyte(sqlite_engine: Engine, database_file: Path, make_call: MakeCall) -> None:
     """Its attempts, indexes and the file's own needs included."""
-    repository = CallRepository(engine)
+    repository = CallRepository(sqlite_engine)
     before = database_file.stat().st_size
 
     repository.add([make_call() for _ in range(2000)])
-    engine.dispose()
+    sqlite_engine.dispose()
 
     assert (database_file.stat().st_size - before) / 2000 < 1000
 

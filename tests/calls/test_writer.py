@@ -219,11 +219,11 @@ async def test_closing_gives_up_on_a_dead_store_in_time_and_logs_what_is_lost(
 
 
 async def test_a_locked_database_delays_the_log_and_loses_nothing(
-    engine: Engine, database_file: Path, make_call: MakeCall
+    sqlite_engine: Engine, database_file: Path, make_call: MakeCall
 ) -> None:
     """The real store, held by another process's transaction."""
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 1"))
-    repository, clock, call = CallRepository(engine), ManualClock(), make_call()
+    event.listen(sqlite_engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 1"))
+    repository, clock, call = CallRepository(sqlite_engine), ManualClock(), make_call()
     holder = sqlite3.connect(database_file, isolation_level=None)
     async with running(BatchWriter(repository.add, clock)) as writer:
         holder.execute("BEGIN IMMEDIATE")

@@ -9,11 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from feedback_gateway.calls.reports import UsageRow
-from feedback_gateway.cli.checkup import each_once
+from feedback_gateway.cli.checkup import each_once, redis
 from feedback_gateway.cli.usage import usage_table
-from feedback_gateway.settings import DeploymentParams, ModelEntry
+from feedback_gateway.settings import DeploymentParams, ModelEntry, Settings
+from tests.ratelimits.servers import RedisServer
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -188,6 +190,39 @@ prompts: nowhere
     assert [line.split()[:3] for line in said.splitlines() if "gpt-4o-mini" in line] == [
         ["ok", "deployment", "openai/gpt-4o-mini"]
     ]
+
+
+def test_redis_is_asked_whether_it_answers(run: Run, tmp_path: Path) -> None:
+    """The URL, which may hold a password, is not shown; limits of deployments are no longer without effect."""
+    (tmp_path / "gateway.yaml").write_text(
+        """
+model_list:
+  - {model_name: a, litellm_params: {model: openai/gpt-4o, api_key: k-1, rpm: 5, tpm: 1000}}
+redis_url: redis://:hidden@127.0.0.1:1/0
+"""
+    )
+
+    done = run("doctor")
+
+    assert done.returncode == 1
+    assert "fail  redis: does not answer within 1 s (ConnectionError): each process counts" in done.stdout
+    assert "→ start Redis, or correct or remove redis_url" in done.stdout
+    assert "hidden" not in done.stdout
+    assert "no effect" not in done.stdout
+
+
+@pytest.mark.anyio
+async def test_redis_that_answers_is_in_order(tmp_path: Path) -> None:
+    """And what is no URL of one is not."""
+    server = RedisServer(tmp_path)
+    server.start()
+
+    good = [finding async for finding in redis(Settings(redis_url=SecretStr(server.url)))]
+    bad = [finding async for finding in redis(Settings(redis_url=SecretStr("http://:hidden@127.0.0.1")))]
+    server.kill()
+
+    assert [(finding.state, finding.part) for finding in [*good, *bad]] == [("ok", "redis"), ("fail", "redis")]
+    assert "hidden" not in bad[0].message
 
 
 def test_what_every_attempt_failed_with_is_told_once() -> None:

@@ -1,16 +1,14 @@
 """Who is asked, how often, and how long is waited between: deployments, fallbacks, retries, one budget of attempts."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedback_gateway.calls.models import Call
-from feedback_gateway.clock import ManualClock
 from feedback_gateway.errors import (
     ContextTooLong,
     DeadlineExceeded,
@@ -22,86 +20,16 @@ from feedback_gateway.errors import (
     ProviderRejected,
     ProviderUnauthorized,
     ProviderUnavailable,
+    RateLimited,
     TaskUnsupported,
     Unavailable,
 )
-from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Message, Rates, Usage
-from feedback_gateway.llm.scripted import ScriptedClient, Step, answer
-from feedback_gateway.llm.stack import build_stack
-from tests.llm.calls import new_call
+from feedback_gateway.llm.models import Completion, CompletionRequest, Message, Usage
+from feedback_gateway.llm.scripted import Step
+from feedback_gateway.ratelimits.models import Allowance
+from tests.llm.bench import BAD_LABEL, GOOD, RATES, Bench, outage
 
 pytestmark = pytest.mark.anyio
-
-SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["label"],
-    "properties": {"label": {"type": "string", "enum": ["good", "bad"]}},
-}
-REQUEST = CompletionRequest(
-    model="default",
-    messages=(Message("user", "How is it?"),),
-    output_schema=SCHEMA,
-    max_tokens=50,
-    task="rate",
-)
-GOOD = answer('{"label": "good"}')
-BAD_LABEL = answer('{"label": "great"}')
-RATES = Rates(input=Decimal("0.00001"), output=Decimal("0.00002"))
-
-
-def outage() -> ProviderUnavailable:
-    """A 500 of the provider."""
-    return ProviderUnavailable("internal error", status=500)
-
-
-class Bench:
-    """A stack over scripted providers with a clock of its own."""
-
-    def __init__(
-        self,
-        scripts: Mapping[str, Sequence[Step]],
-        *,
-        attempts: int = 3,
-        fallbacks: Mapping[str, Sequence[str]] | None = None,
-        weights: Mapping[str, float] | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.clock = ManualClock()
-        self.clients = {name: ScriptedClient(steps) for name, steps in scripts.items()}
-        self.attempts = attempts
-        deployments = [
-            Deployment(
-                alias=name.split("/")[0],
-                name=name,
-                model=name,
-                weight=(weights or {}).get(name, 1.0),
-                rates=RATES,
-            )
-            for name in scripts
-        ]
-        self.client = build_stack(
-            deployments,
-            lambda deployment: self.clients[deployment.name],
-            fallbacks=fallbacks or {},
-            backoff_s=0.5,
-            max_backoff_s=8.0,
-            clock=self.clock,
-            random=Random(seed),
-        )
-
-    def call(self, *, deadline: float = 30.0) -> Call:
-        """A fresh call."""
-        return new_call(self.clock, deadline_s=deadline, attempts=self.attempts)
-
-    async def complete(self, call: Call | None = None) -> Completion:
-        """One completion."""
-        return await self.client.complete(REQUEST, call or self.call())
-
-    @property
-    def sent(self) -> int:
-        """Requests that reached any provider."""
-        return sum(len(client.requests) for client in self.clients.values())
 
 
 async def test_second_deployment_is_asked_at_once_when_the_first_fails() -> None:
@@ -164,7 +92,7 @@ async def test_wait_that_would_outlast_the_deadline_is_not_begun() -> None:
     """The failure is told at once instead of after a wait that cannot help."""
     bench = Bench({"default/a": [ProviderRateLimited("slow down", status=429, retry_after=31)]})
 
-    with pytest.raises(ProviderFailed) as failure:
+    with pytest.raises(RateLimited) as failure:
         await bench.complete(bench.call(deadline=30))
 
     assert bench.clock.slept == []
@@ -222,7 +150,7 @@ async def test_invalid_answer_is_shown_to_the_model_that_gave_it_once() -> None:
     assert call.attempts[0].deployment == call.attempts[1].deployment
     repair = bench.clients[call.attempts[1].deployment].requests[1].messages
     assert repair[-2] == Message("assistant", '{"label": "great"}')
-    assert '"great" is not one of' in repair[-1].content
+    assert 'label: the value is not one of "good"' in repair[-1].content
 
 
 async def test_repair_turn_goes_to_whoever_erred_among_many() -> None:
@@ -264,7 +192,7 @@ async def test_answer_that_stays_invalid_is_an_error_and_both_attempts_are_bille
     bench = Bench({"default/a": [BAD_LABEL]})
     call = bench.call()
 
-    with pytest.raises(InvalidModelOutput, match="great"):
+    with pytest.raises(InvalidModelOutput, match="label: the value is not one of"):
         await bench.complete(call)
 
     assert bench.sent == 2
@@ -322,15 +250,18 @@ def step() -> st.SearchStrategy[Step]:
             name: st.lists(step(), min_size=1, max_size=4) for name in ("default/a", "default/b", "cheap/c", "last/d")
         },
     ).filter(bool),
+    limits=st.dictionaries(st.sampled_from(["default/a", "default/b", "cheap/c", "last/d"]), st.integers(0, 2)),
     attempts=st.integers(1, 6),
     deadline=st.floats(0.5, 40),
     seed=st.integers(0, 2**16),
 )
 def test_whatever_fails_attempts_time_and_books_stay_in_bounds(
-    scripts: dict[str, Sequence[Step]], attempts: int, deadline: float, seed: int
+    scripts: dict[str, Sequence[Step]], limits: dict[str, int], attempts: int, deadline: float, seed: int
 ) -> None:
     """For every pattern of failures: at most the configured attempts, nobody waits past the deadline, all is booked."""
-    bench = Bench(scripts, attempts=attempts, fallbacks={"default": ["cheap", "last"]}, seed=seed)
+    allowances = {name: Allowance(requests_per_minute=limit) for name, limit in limits.items()}
+    fallbacks = {"default": ["cheap", "last"]}
+    bench = Bench(scripts, attempts=attempts, fallbacks=fallbacks, allowances=allowances, seed=seed)
     call = bench.call(deadline=deadline)
 
     async def run() -> Completion | GatewayError:
@@ -343,7 +274,11 @@ def test_whatever_fails_attempts_time_and_books_stay_in_bounds(
 
     assert bench.sent == len(call.attempts) <= attempts
     assert bench.clock.monotonic() < deadline
-    assert isinstance(outcome, Completion | ProviderFailed | InvalidModelOutput | Unavailable | DeadlineExceeded)
+    assert all(len(bench.clients[name].requests) <= limit for name, limit in limits.items() if name in scripts)
+    failures = Completion | ProviderFailed | RateLimited | InvalidModelOutput | Unavailable | DeadlineExceeded
+    assert isinstance(outcome, failures)
+    if isinstance(outcome, RateLimited):
+        assert {attempt.error for attempt in call.attempts} <= {"provider-rate-limited", "task-unsupported"}
     if isinstance(outcome, Completion):
         assert outcome.value == {"label": "good"}
     billed = [attempt for attempt in call.attempts if attempt.usage is not None]

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback_gateway.errors import ConfigurationError
+from feedback_gateway.ledger.amounts import format_usd
 from feedback_gateway.llm.models import Rates, Usage
-from feedback_gateway.llm.prices import cost, format_usd, merge, rates_from
+from feedback_gateway.llm.prices import cost, merge, rates_from
 
 counts = st.integers(min_value=0, max_value=10**9)
 rate = st.decimals(min_value=0, max_value=1, places=15, allow_nan=False, allow_infinity=False)

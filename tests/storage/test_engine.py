@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, event, inspect, text
 
 from feedback_gateway.errors import ConfigurationError, GatewayError, Unavailable
-from feedback_gateway.storage.engine import explain, open_engine, storage_errors, upgrade
+from feedback_gateway.storage.engine import open_engine, storage_errors, upgrade
+from feedback_gateway.storage.sqlite import explain
 
 Open = Callable[[Path], Engine]
 
@@ -102,7 +103,10 @@ def test_alembic_stays_unloaded_while_the_schema_is_current(open_file: Open, tmp
         ("nonsense", "no URL"),
         ("", "no URL"),
         ("mysql://me:secret@host/db", "'mysql' is not supported"),
-        ("postgresql://me:secret@host/db", "'postgresql' is not supported"),
+        ("postgresql+asyncpg://me:secret@host/db", "is not supported"),
+        ("postgresql://me:secret@host", "name the database"),
+        ("postgresql://me:secret@host/db?colour=red", "colour"),
+        ("postgresql://me:secret@host:door/db", "no URL"),
         ("sqlite://", "name the file"),
         ("sqlite:///:memory:", "name the file"),
         ("sqlite:///file:x?mode=ro&uri=true", "name the file"),
@@ -163,7 +167,7 @@ def test_a_damaged_database_says_so(open_file: Open, tmp_path: Path) -> None:
     assert "is damaged" in error.detail
 
 
-@pytest.mark.parametrize("version", ["0002", "9999", "3f2a7c1b9d10"])
+@pytest.mark.parametrize("version", ["0003", "9999", "3f2a7c1b9d10"])
 def test_a_newer_schema_is_refused(open_file: Open, tmp_path: Path, version: str) -> None:
     """An old program must not write into what it does not understand."""
     engine = open_file(tmp_path / "newer.db")
@@ -226,7 +230,7 @@ def test_a_database_that_may_only_be_read_is_a_wrong_configuration(open_file: Op
 
 def test_a_failure_nobody_foresaw_is_passed_on_in_sqlites_words() -> None:
     """Better a strange sentence than none."""
-    error = explain(sqlite3.OperationalError("disk I/O error"), open_engine("sqlite:///x.db").url)
+    error = explain(sqlite3.OperationalError("disk I/O error"), open_engine("sqlite:///x.db").url, "x.db")
 
     assert isinstance(error, Unavailable)
     assert "disk I/O error" in error.detail

@@ -12,6 +12,7 @@ import pytest
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.calls.repository import CallFilters
+from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.errors import InvalidModelOutput, InvalidRequest, ProviderUnavailable, UnknownTask
 from feedback_gateway.llm.models import Completion, CompletionRequest, Provider
 from feedback_gateway.llm.scripted import ScriptedClient, Step, answer
@@ -64,7 +65,9 @@ def said(**changes: Any) -> Step:
 
 async def classify(services: Services, item: object = None, options: CallOptions = NO_OPTIONS) -> Answer:
     """One item through `classify`."""
-    return await services.tasks.run("classify", item or {"text": TEXT, "id": "t-1"}, consumer="local", options=options)
+    return await services.tasks.run(
+        "classify", item or {"text": TEXT, "id": "t-1"}, consumer=LOCAL_CONSUMER, options=options
+    )
 
 
 async def test_answer_carries_labels_evidence_route_and_exact_cost(gateway: Open) -> None:
@@ -86,8 +89,8 @@ async def test_invented_quote_is_dropped_counted_and_sends_the_item_to_a_person(
     evidence = [{"quote": "crashes since"}, {"quote": "I hate it"}]
     async with gateway([said(evidence=evidence)]) as services:
         outcome = await classify(services)
-        await services.writer.flush()
-        record, _ = services.calls.get(outcome.call_id)
+        await services.books.writer.flush()
+        record, _ = services.books.calls.get(outcome.call_id)
 
     assert [entry["quote"] for entry in outcome.result["evidence"]] == ["crashes since"]
     assert outcome.result["needs_review"] is True
@@ -111,8 +114,8 @@ async def test_label_outside_the_enumeration_never_leaves(gateway: Open) -> None
     async with gateway([said(category="kaputt")]) as services:
         with pytest.raises(InvalidModelOutput) as failure:
             await classify(services)
-        await services.writer.flush()
-        _, attempts = services.calls.get(failure.value.call_id or "")
+        await services.books.writer.flush()
+        _, attempts = services.books.calls.get(failure.value.call_id or "")
 
     assert [attempt.purpose for attempt in attempts] == ["answer", "repair"]
 
@@ -135,7 +138,7 @@ async def test_taxonomy_of_categories_alone_is_enough(tmp_path: Path, task: str)
     settings = Settings(taxonomy=taxonomy, database_url=f"sqlite:///{tmp_path}/calls.db")
 
     async with open_services(settings) as services:
-        outcome = await services.tasks.run(task, {"text": TEXT}, consumer="local", options=NO_OPTIONS)
+        outcome = await services.tasks.run(task, {"text": TEXT}, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
 
     assert outcome.task == task
 
@@ -150,7 +153,7 @@ async def test_severities_mean_what_the_configured_taxonomy_says(tmp_path: Path,
     asked = ScriptedClient([answer("{}")])
 
     async with open_services(settings, provider=lambda _: asked) as services:
-        await services.tasks.run_many(task, [{"text": TEXT}], consumer="local", options=NO_OPTIONS)
+        await services.tasks.run_many(task, [{"text": TEXT}], consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
 
     assert "A PLANE IS LATE" in asked.requests[0].messages[-1].content
 
@@ -168,7 +171,7 @@ async def test_severities_are_learned_from_the_examples_of_the_configured_taxono
 
     async with open_services(settings) as services:
         item = {"text": "Gate 40 is closed, our plane waits for us."}
-        outcome = await services.tasks.run("severity", item, consumer="local", options=NO_OPTIONS)
+        outcome = await services.tasks.run("severity", item, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
 
     assert outcome.result["severity"] == "critical"
     assert "the team's examples" in outcome.result["reason"]
@@ -197,9 +200,9 @@ async def test_item_that_does_not_fit_is_refused_with_its_place(
     """No call is made, and the caller learns where it is wrong."""
     async with gateway([said()]) as services:
         with pytest.raises(InvalidRequest) as refusal:
-            await services.tasks.run("classify", item, consumer="local", options=NO_OPTIONS)
-        await services.writer.flush()
-        page = services.calls.page(CallFilters())
+            await services.tasks.run("classify", item, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
+        await services.books.writer.flush()
+        page = services.books.calls.page(CallFilters())
 
     places = [problem.loc[: len(loc)] for problem in refusal.value.problems]
     assert loc in places
@@ -213,7 +216,7 @@ async def test_one_bad_item_never_fails_the_rest_and_order_is_kept(gateway: Open
     items[31] = None
 
     async with gateway([said()]) as services:
-        outcomes = await services.tasks.run_many("classify", items, consumer="local", options=NO_OPTIONS)
+        outcomes = await services.tasks.run_many("classify", items, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
 
     assert [outcome.id for outcome in outcomes] == [None if n == 31 else n for n in range(50)]
     assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Failure)] == [7, 31]
@@ -224,9 +227,9 @@ async def test_every_call_of_many_is_in_the_ledger(gateway: Open) -> None:
     steps: list[Step] = [ProviderUnavailable("down", status=500), said(), said(category="no"), said(category="no")]
     async with gateway(steps) as services:
         items = [{"text": TEXT} for _ in range(20)]
-        outcomes = await services.tasks.run_many("classify", items, consumer="local", options=NO_OPTIONS)
-        await services.writer.flush()
-        rows = services.reports.usage(["consumer"])
+        outcomes = await services.tasks.run_many("classify", items, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
+        await services.books.writer.flush()
+        rows = services.books.reports.usage(["consumer"])
 
     receipts = [outcome.receipt for outcome in outcomes if outcome.receipt]
     assert len(rows) == 1
@@ -247,7 +250,7 @@ async def test_whole_request_ends_in_its_time(gateway: Open) -> None:
     async with gateway(Busy([said(evidence=[])])) as services:
         items = [{"text": "quick"}, {"text": "slow"}, {"text": "quick"}]
         options = CallOptions(timeout_s=0.2)
-        outcomes = await services.tasks.run_many("classify", items, consumer="local", options=options)
+        outcomes = await services.tasks.run_many("classify", items, consumer=LOCAL_CONSUMER, options=options)
 
     assert [type(outcome) for outcome in outcomes] == [Answer, Failure, Answer]
 
@@ -263,7 +266,7 @@ async def test_items_are_pulled_only_as_answers_are_taken(gateway: Open) -> None
             yield {"text": TEXT}
 
     async with gateway([said()]) as services:
-        stream = services.tasks.stream("classify", items(), consumer="local", options=NO_OPTIONS)
+        stream = services.tasks.stream("classify", items(), consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
         for _ in range(10):
             await anext(stream)
         await stream.aclose()  # type: ignore[attr-defined]
@@ -275,7 +278,7 @@ async def test_unknown_task_model_and_version_are_refused(gateway: Open) -> None
     """Each with what there is instead."""
     async with gateway([said()]) as services:
         with pytest.raises(UnknownTask, match="classify"):
-            await services.tasks.run("praise", {"text": TEXT}, consumer="local", options=NO_OPTIONS)
+            await services.tasks.run("praise", {"text": TEXT}, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
         with pytest.raises(InvalidRequest, match="best"):
             await classify(services, options=CallOptions(model="best"))
         with pytest.raises(InvalidRequest):
@@ -287,7 +290,7 @@ async def test_single_text_is_summarised_under_its_own_id(gateway: Open) -> None
     summary = {"headline": "h", "summary": "s", "key_points": [{"point": "p", "item_ids": ["t-9"]}], "action_items": []}
     async with gateway([answer(json.dumps(summary))]) as services:
         item = {"text": TEXT, "id": "t-9"}
-        outcome = await services.tasks.run("summarize", item, consumer="local", options=NO_OPTIONS)
+        outcome = await services.tasks.run("summarize", item, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
 
     assert outcome.result["key_points"] == [{"point": "p", "item_ids": ["t-9"]}]
 
@@ -297,7 +300,7 @@ async def test_id_that_stands_twice_among_the_texts_is_refused(gateway: Open) ->
     item = {"texts": [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "a", "text": "z"}]}
     async with gateway([answer("{}")]) as services:
         with pytest.raises(InvalidRequest) as refusal:
-            await services.tasks.run("summarize", item, consumer="local", options=NO_OPTIONS)
+            await services.tasks.run("summarize", item, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
 
     assert refusal.value.problems[0].loc == ("texts", 2, "id")
 
@@ -312,7 +315,7 @@ async def test_cause_without_a_line_that_speaks_for_it_is_left_out(gateway: Open
     value = {"hypotheses": hypotheses, "five_whys": [], "missing_information": []}
     async with gateway([answer(json.dumps(value))]) as services:
         item = {"text": "it stopped", "logs": "12:00 ERROR disk full"}
-        outcome = await services.tasks.run("root-cause-suggest", item, consumer="local", options=NO_OPTIONS)
+        outcome = await services.tasks.run("root-cause-suggest", item, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
 
     assert [one["cause"] for one in outcome.result["hypotheses"]] == ["disk"]
     assert outcome.result["hypotheses"][0]["evidence"][0]["quote"] == "disk full"
@@ -330,7 +333,7 @@ async def test_fault_of_ours_with_one_item_costs_no_other_its_answer(
 
     async with gateway([faulty]) as services:
         items = [{"text": "good"}, {"text": "poison pill"}, {"text": "good too"}]
-        outcomes = await services.tasks.run_many("classify", items, consumer="local", options=NO_OPTIONS)
+        outcomes = await services.tasks.run_many("classify", items, consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
 
     assert [type(outcome) for outcome in outcomes] == [Answer, Failure, Answer]
     assert "ZeroDivisionError" in caplog.text

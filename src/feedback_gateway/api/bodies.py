@@ -6,8 +6,8 @@ Refused: other encodings than UTF-8, NaN and infinities, duplicate keys, deep ne
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 from feedback_gateway.errors import MalformedRequest, Problem, UnsupportedMediaType
 
@@ -38,8 +38,11 @@ def require_json(headers: Mapping[str, str]) -> None:
         raise UnsupportedMediaType(f"send content-type: application/json, not {kind[:80] or 'none at all'}")
 
 
-def parse_json(body: bytes) -> Any:
-    """The JSON value in `body`. Raises MalformedRequest that names the place."""
+def parse_json(body: bytes, *, fraction: Callable[[str], Any] | None = None) -> Any:
+    """The JSON value in `body`, numbers with a fraction or exponent as `fraction` reads them, else as floats.
+
+    Raises MalformedRequest that names the place.
+    """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -49,7 +52,11 @@ def parse_json(body: bytes) -> Any:
         raise MalformedRequest("the body is empty; send a JSON object")
     try:
         value = json.loads(
-            text, object_pairs_hook=unique, parse_constant=refuse_constant, parse_float=finite, parse_int=integer
+            text,
+            object_pairs_hook=unique,
+            parse_constant=refuse_constant,
+            parse_float=fraction or finite,
+            parse_int=integer,
         )
     except RecursionError:
         raise MalformedRequest(f"the body is nested deeper than {MAX_DEPTH} levels") from None
@@ -69,6 +76,21 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise UnusableNumber(f"the key {twice[:80]!a} is given twice in one object")
     return members
+
+
+class Written(float):
+    """A number that still knows how it was written: `str` gives every digit."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Read it. Raises UnusableNumber as `finite` does."""
+        number = super().__new__(cls, finite(text))
+        number.text = text
+        return number
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def refuse_constant(name: str) -> Any:

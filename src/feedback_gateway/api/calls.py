@@ -1,5 +1,6 @@
 """The call log over HTTP: newest first, page by page, and one call with its attempts."""
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -7,9 +8,10 @@ from fastapi import Query as InQuery
 from pydantic import Field, WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 
-from feedback_gateway.api.deps import Json, PageQuery, ServicesDep, query_errors, settle
+from feedback_gateway.api.deps import CallerDep, Json, PageQuery, ServicesDep, query_errors, settle, visible
 from feedback_gateway.api.rendering import money
 from feedback_gateway.calls.repository import AttemptRecord, CallRecord, parse_filters
+from feedback_gateway.ledger.models import Entry
 
 Name = Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00]*$")]
 MOMENT_SCHEMA = {
@@ -37,21 +39,30 @@ class CallsQuery(PageQuery):
     until: Moment = None
 
 
-async def list_calls(services: ServicesDep, query: Annotated[CallsQuery, InQuery()]) -> Json:
-    """One page of the call log, newest first."""
+async def list_calls(services: ServicesDep, caller: CallerDep, query: Annotated[CallsQuery, InQuery()]) -> Json:
+    """One page of the call log, newest first; a consumer sees its own."""
     wanted = query.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
+    if (consumer := visible(caller, query.consumer)) is not None:
+        wanted["consumer"] = consumer
     await settle(services)
     with query_errors():
         filters = parse_filters({name: str(value) for name, value in wanted.items()}, now=services.clock.now())
-        page = await run_in_threadpool(services.calls.page, filters, limit=query.limit, cursor=query.cursor)
+        page = await run_in_threadpool(services.books.calls.page, filters, limit=query.limit, cursor=query.cursor)
     return {"data": [call_json(record) for record in page.data], "next_cursor": page.next_cursor}
 
 
-async def read_call(services: ServicesDep, call_id: str) -> Json:
-    """One call and every attempt made for it."""
+async def read_call(services: ServicesDep, caller: CallerDep, call_id: str) -> Json:
+    """One call, every attempt made for it, what it was charged, and its texts as far as they are kept."""
     await settle(services)
-    call, attempts = await run_in_threadpool(services.calls.get, call_id)
-    return call_json(call) | {"attempts": [attempt_json(attempt) for attempt in attempts]}
+    call, attempts = await run_in_threadpool(services.books.calls.get, call_id, consumer=caller.sees)
+    payload = await run_in_threadpool(services.books.calls.payload, call_id)
+    charges = await run_in_threadpool(services.books.ledger.entries, call_id=call_id)
+    return call_json(call) | {
+        "attempts": [attempt_json(attempt) for attempt in attempts],
+        "charges": [charge_json(entry) for entry in reversed(charges)],
+        "inputs": payload and json.loads(payload.inputs),
+        "result": payload and payload.result and json.loads(payload.result),
+    }
 
 
 def call_json(call: CallRecord) -> dict[str, Any]:
@@ -80,6 +91,16 @@ def call_json(call: CallRecord) -> dict[str, Any]:
             "cost_usd": money(call.cost_usd),
         },
         "saved_usd": money(call.saved_usd),
+    }
+
+
+def charge_json(entry: Entry) -> dict[str, Any]:
+    """A line of the ledger about this call."""
+    return {
+        "kind": entry.kind,
+        "amount_usd": money(entry.amount_usd),
+        "created_at": moment(entry.created_at),
+        "reason": entry.reason,
     }
 
 

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from feedback_gateway.api.middleware import Drain
-from feedback_gateway.errors import InvalidRequest, Problem, Unavailable
+from feedback_gateway.consumers.models import Caller
+from feedback_gateway.errors import Forbidden, InvalidRequest, Problem, Unauthorized, Unavailable
 from feedback_gateway.services import Services
 
-LOCAL = "local"
 FLUSH_S = 1.0
 
 
@@ -26,7 +27,9 @@ class PageQuery(Query):
     """Query parameters of every list."""
 
     limit: Annotated[int, Field(ge=1, le=200, description="most rows of one page")] = 50
-    cursor: Annotated[str | None, Field(description="`next_cursor` of the page before")] = None
+    cursor: Annotated[
+        str | None, Field(max_length=200, pattern=r"^[^\x00]*$", description="`next_cursor` of the page before")
+    ] = None
 
 
 def services_of(request: Request) -> Services:
@@ -43,9 +46,50 @@ def drain_of(request: Request) -> Drain:
     return drain
 
 
-def consumer_of(request: Request) -> str:  # noqa: ARG001 - who calls is a matter of the request
-    """The consumer to whom this request belongs: on a loopback address without keys, `local`."""
-    return LOCAL
+async def caller_of(request: Request) -> Caller:
+    """Who sent this request, by its key alone. Raises Unauthorized.
+
+    Without a key that is `local`, where the gateway listens on a loopback address and there never was an admin key.
+    """
+    services = services_of(request)
+    caller = await run_in_threadpool(
+        services.books.consumers.authenticate, key_of(request), is_local=request.app.state.is_local
+    )
+    request.state.caller = caller
+    return caller
+
+
+async def admin_of(request: Request) -> Caller:
+    """Who sent this request, an admin. Raises Unauthorized or Forbidden."""
+    caller = await caller_of(request)
+    caller.require_admin()
+    return caller
+
+
+def key_of(request: Request) -> str | None:
+    """The key that a request brings. Raises Unauthorized for credentials of another kind, or two keys that differ."""
+    given = request.headers.getlist("x-api-key")
+    for credentials in request.headers.getlist("authorization"):
+        scheme, _, key = credentials.strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("send the key as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+        given.append(key)
+    keys = {key.strip() for key in given}
+    if len(keys) > 1:
+        raise Unauthorized("this request brings more than one key")
+    return keys.pop() if keys else None
+
+
+def visible(caller: Caller, consumer: str | None) -> str | None:
+    """The consumer whose rows are to be shown: the caller's own, or for an admin whoever was asked for.
+
+    Raises Forbidden where somebody asks for another's.
+    """
+    if caller.sees is None:
+        return consumer
+    if consumer not in (None, caller.sees):
+        raise Forbidden(f"this key sees the rows of {caller.sees!r} only")
+    return caller.sees
 
 
 def refuse_repeated(request: Request) -> None:
@@ -77,12 +121,12 @@ async def settle(services: Services) -> None:
     """Let calls that are over reach the log, so that whoever asks sees their own; but do not wait for a sick store."""
     try:
         async with asyncio.timeout(FLUSH_S):
-            await services.writer.flush()
+            await services.books.writer.flush()
     except TimeoutError:
         return
 
 
 ServicesDep = Annotated[Services, Depends(services_of)]
 DrainDep = Annotated[Drain, Depends(drain_of)]
-ConsumerDep = Annotated[str, Depends(consumer_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
 Json = dict[str, Any]

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from feedback_gateway.api.problems import MEDIA_TYPE, fault_message, internal_problem, problem, status_of
+from feedback_gateway.api.problems import (
+    MEDIA_TYPE,
+    fault_message,
+    internal_problem,
+    limit_headers,
+    problem,
+    status_of,
+    whole_seconds,
+)
 from feedback_gateway.api.rendering import money
 from feedback_gateway.errors import (
     GatewayError,
@@ -23,24 +30,31 @@ from feedback_gateway.errors import (
     MethodNotAllowed,
     NotFound,
     Problem,
+    RateLimited,
     Unavailable,
 )
+from feedback_gateway.services import Services
 
 CLIENT_WENT_AWAY = 499
 RETRY_LATER_S = 30.0
+"""When to come back after 503, or after a 429 of which the provider did not say when."""
 
 log = logging.getLogger(__name__)
 
 
 def problem_response(error: GatewayError, *, call_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """`error` as an RFC 9457 response; `retry-after` in whole seconds where waiting helps."""
+    """`error` as an RFC 9457 response, with `retry-after` where waiting helps and `ratelimit-*` of limits of ours."""
     status = status_of(error)
     sent = dict(headers or {})
     wait = error.retry_after
-    if wait is None and status == 503:  # noqa: PLR2004 - the one status that always says when to come back
+    if wait is None and (status == 503 or (isinstance(error, RateLimited) and error.retryable)):  # noqa: PLR2004
         wait = RETRY_LATER_S
     if wait is not None:
-        sent["retry-after"] = str(max(1, math.ceil(wait)))
+        sent["retry-after"] = str(whole_seconds(wait))
+    if status == 401:  # noqa: PLR2004 - RFC 9110 asks for a challenge
+        sent["www-authenticate"] = "Bearer"
+    if isinstance(error, RateLimited) and error.limit is not None:
+        sent |= limit_headers(limit=error.limit, remaining=0, reset_s=whole_seconds(error.retry_after))
     if error.call_id is not None:
         sent["x-cost-usd"] = money(error.cost_usd) or "unknown"
     return JSONResponse(problem(error, call_id=call_id), status_code=status, headers=sent, media_type=MEDIA_TYPE)
@@ -53,15 +67,19 @@ def add_error_handlers(app: FastAPI) -> None:
         assert isinstance(error, GatewayError)  # noqa: S101 - what it is registered for
         if status_of(error) == 500:  # noqa: PLR2004 - a fault of ours, whatever its class
             log_fault(error, call_id=request.state.call_id)
+        redact(error, request.app.state.services)
         return problem_response(error, call_id=request.state.call_id)
 
     async def of_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
-        return problem_response(invalid_parameters(error), call_id=request.state.call_id)
+        ours = invalid_parameters(error)
+        redact(ours, request.app.state.services)
+        return problem_response(ours, call_id=request.state.call_id)
 
     async def of_the_framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - likewise
         ours = translate(error, request)
+        redact(ours, request.app.state.services)
         return problem_response(ours, call_id=request.state.call_id, headers=error.headers)
 
     async def of_a_client_that_went_away(request: Request, error: Exception) -> Response:  # noqa: ARG001
@@ -71,6 +89,16 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_the_framework)
     app.add_exception_handler(ClientDisconnect, of_a_client_that_went_away)
+
+
+def redact(error: GatewayError, services: Services | None) -> None:
+    """Take personal data and secrets out of what `error` says: it names fields, paths and words that others chose."""
+    if services is None:
+        return
+    places = [[list(place.loc), place.msg] for place in error.problems]
+    told = services.books.redactor.session().mask({"detail": error.detail, "errors": places})
+    error.detail = told["detail"]
+    error.problems = tuple(Problem(tuple(loc), msg) for loc, msg in told["errors"])
 
 
 def invalid_parameters(error: RequestValidationError) -> InvalidRequest:

@@ -25,23 +25,26 @@ async def ready(request: Request, services: ServicesDep, drain: DrainDep) -> Res
     if failing:
         detail = "; ".join(f"{name}: {state}" for name, state in failing.items())
         return problem_response(Unavailable(detail, retry_after=5), call_id=request.state.call_id)
-    return JSONResponse({"status": "ready", "checks": checks, "warnings": warnings_of(services)})
+    return JSONResponse({"status": "ready", "checks": checks, "warnings": await warnings_of(services)})
 
 
 async def checks_of(services: Services) -> dict[str, str]:
     """The state of each needed part: `ok`, or what is wrong in words."""
     checks = {"database": "ok"}
     try:
-        await run_in_threadpool(services.calls.page, CallFilters(), limit=1)
+        await run_in_threadpool(services.books.calls.page, CallFilters(), limit=1)
     except GatewayError as error:
         checks["database"] = error.detail
-    if services.writer.state.error is not None:
-        checks["database"] = services.writer.state.error
+    if services.books.writer.state.error is not None:
+        checks["database"] = services.books.writer.state.error
     usable = [deployment for deployment in services.deployments if deployment.weight > 0]
     checks["deployments"] = "ok" if usable else "no deployment has a weight above 0"
     return checks
 
 
-def warnings_of(services: Services) -> list[str]:
+async def warnings_of(services: Services) -> list[str]:
     """What the operator should look at although requests are answered."""
-    return [f"the last good version serves in place of {broken}" for broken in services.registry.broken.values()]
+    warnings = [f"the last good version serves in place of {broken}" for broken in services.registry.broken.values()]
+    if trouble := await services.rate_limiter.check():
+        warnings.append(trouble)
+    return warnings

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
+from feedback_gateway.api import admin_schemas
 from feedback_gateway.api.deps import Json, ServicesDep
 from feedback_gateway.api.envelopes import Options
 from feedback_gateway.api.schemas import (
@@ -33,8 +34,8 @@ Errors are `application/problem+json` (RFC 9457); `errors` names the places, and
 (a request that was turned away is none).
 """
 ANYTHING: Schema = {"description": "Anything else gets an error in its place; the other items are not touched."}
-TASK_ERRORS = (400, 404, 413, 415, 422, 502, 504)
-TAGS = ("tasks", "calls", "prompts", "health")
+TASK_ERRORS = (400, 401, 402, 403, 404, 413, 415, 422, 429, 502, 504)
+TAGS = ("tasks", "calls", "prompts", "admin", "health")
 EXAMPLE_ID = "01K2V8Q9ZT4M6N7P8R9S0T1V2W"
 
 
@@ -48,7 +49,7 @@ async def read_document(request: Request, services: ServicesDep) -> Json:
         routes=routes,
         tags=[{"name": tag} for tag in TAGS],
     )
-    schemas: Schema = dict(COMPONENTS)
+    schemas: Schema = {**COMPONENTS, **admin_schemas.COMPONENTS}
     aliases = {route.path.removeprefix("/") for route in request.app.routes if route.path.count("/") == 1}
     for name in services.registry.names():
         preference = services.settings.tasks.get(name)
@@ -58,7 +59,11 @@ async def read_document(request: Request, services: ServicesDep) -> Json:
         document["paths"][f"/v1/{name}"] = {"post": operation(task, operation_id=name)}
         if name in aliases:
             document["paths"][f"/{name}"] = {"post": operation(task, operation_id=f"{name}.unversioned")}
-    document["components"] = {"schemas": dict(sorted(schemas.items()))}
+    document["components"] = {
+        "schemas": dict(sorted(schemas.items())),
+        "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "or `X-API-Key: KEY`"}},
+    }
+    document["security"] = [{"key": []}, {}]
     return document
 
 

@@ -3,6 +3,7 @@
 Pure: knows no web framework, so the command line shows the same documents.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,14 @@ STATUS: Mapping[type[errors.GatewayError], int] = {
     errors.InvalidRequest: 422,
     errors.UnknownTask: 404,
     errors.NotFound: 404,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.BudgetExceeded: 402,
+    errors.Conflict: 409,
     errors.MethodNotAllowed: 405,
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.RateLimited: 429,
     errors.ProviderError: 502,
     errors.ProviderFailed: 502,
     errors.InvalidModelOutput: 502,
@@ -41,7 +47,7 @@ def status_of(error: errors.GatewayError) -> int:
 
 
 def problem(error: errors.GatewayError, *, call_id: str | None = None) -> dict[str, Any]:
-    """The problem document of `error`: type, title, status, detail, and call_id and errors where there are any.
+    """The problem document of `error`: type, title, status, detail; call_id, errors, rate_limit where there are any.
 
     A status of 500 says nothing of its cause: that is for the log.
     """
@@ -59,7 +65,30 @@ def problem(error: errors.GatewayError, *, call_id: str | None = None) -> dict[s
         document["call_id"] = call_id
     if error.problems:
         document["errors"] = [{"loc": list(place.loc), "msg": place.msg} for place in error.problems]
+    if isinstance(error, errors.RateLimited):
+        document["rate_limit"] = {
+            "source": error.source,
+            "scope": error.scope,
+            "name": error.name,
+            "limit": error.limit,
+            "unit": error.unit,
+            "window_s": error.window_s,
+            "retry_after_s": whole_seconds(error.retry_after),
+        }
     return document
+
+
+def whole_seconds(wait: float | None) -> int | None:
+    """Seconds as `retry-after` has them: whole, rounded up, at least one; None stays None."""
+    return None if wait is None else max(1, math.ceil(wait))
+
+
+def limit_headers(*, limit: int, remaining: int, reset_s: float | None) -> dict[str, str]:
+    """The `ratelimit-*` headers of one limit."""
+    headers = {"ratelimit-limit": str(limit), "ratelimit-remaining": str(remaining)}
+    if reset_s is not None:
+        headers["ratelimit-reset"] = str(math.ceil(reset_s))
+    return headers
 
 
 def fault_message(fault: Mapping[str, Any]) -> str:

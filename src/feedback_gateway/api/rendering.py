@@ -9,7 +9,7 @@ from typing import Any
 
 from feedback_gateway.api.problems import problem
 from feedback_gateway.calls.models import Receipt
-from feedback_gateway.llm.prices import format_usd
+from feedback_gateway.ledger.amounts import format_usd
 from feedback_gateway.tasks.models import Answer, Failure
 
 NOTHING = Receipt(input_tokens=0, cached_input_tokens=0, output_tokens=0, cost_usd=Decimal(0))

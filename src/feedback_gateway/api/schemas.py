@@ -85,6 +85,12 @@ ATTEMPT = record(
         cost_usd=UNKNOWN_MONEY,
     ),
 )
+CHARGE = record(
+    kind=TEXT | {"enum": ["charge", "bound", "orphan", "correction"]},
+    amount_usd={"type": ["string", "null"], "description": "USD, exact, below zero where something is given back"},
+    created_at=MOMENT,
+    reason=optional(TEXT),
+)
 FIGURES: Mapping[str, Schema] = {
     "calls": WHOLE,
     "cached_calls": WHOLE,
@@ -109,6 +115,15 @@ PROMPT_VERSION = record(
     input_schema={"type": "object"},
     output_schema={"type": "object"},
 )
+RATE_LIMIT = record(
+    source=TEXT | {"enum": ["gateway", "provider"], "description": "who refused"},
+    scope=TEXT | {"enum": ["consumer", "deployment", "provider"], "description": "whose limit it was"},
+    name=TEXT | {"description": "the consumer's or the deployment's name"},
+    limit=optional(WHOLE) | {"description": "null where only the provider knows it"},
+    unit={"type": ["string", "null"], "enum": ["requests", "tokens", None]},
+    window_s=WHOLE,
+    retry_after_s=optional(WHOLE) | {"description": "null where nobody knows it, or where waiting cannot help"},
+)
 PROBLEM: Schema = {
     "type": "object",
     "description": "RFC 9457",
@@ -120,6 +135,7 @@ PROBLEM: Schema = {
         "detail": TEXT,
         "call_id": TEXT,
         "errors": listed(record(loc=listed({"type": ["string", "integer"]}), msg=TEXT)),
+        "rate_limit": ref("RateLimit"),
     },
     "additionalProperties": False,
 }
@@ -130,12 +146,19 @@ def page_of(schema: Schema, **more: Schema) -> Schema:
     return record(data=listed(schema), next_cursor=optional(TEXT), **more)
 
 
-COMPONENTS: Mapping[str, Schema] = {
+COMPONENTS: Schema = {
     "Problem": PROBLEM,
+    "RateLimit": RATE_LIMIT,
     "Usage": USAGE,
     "Failure": record(id=ITEM_ID, error=ref("Problem")),
     "Call": record(**CALL),
-    "CallDetail": record(**CALL, attempts=listed(ref("Attempt"))),
+    "CallDetail": record(
+        **CALL,
+        attempts=listed(ref("Attempt")),
+        charges=listed(CHARGE),
+        inputs={"type": ["object", "null"], "description": "what was sent, as far as the log keeps it"},
+        result={"type": ["object", "null"], "description": "what was answered, as far as the log keeps it"},
+    ),
     "CallPage": page_of(ref("Call")),
     "Attempt": ATTEMPT,
     "UsageRow": record(**FIGURES) | {"properties": {**GROUP, **FIGURES}},
@@ -151,6 +174,11 @@ CALL_ID_HEADER: Schema = {
     "x-call-id": {"description": "the call's id, or the request's", "schema": TEXT, "required": True}
 }
 RETRY_HEADER: Schema = {"retry-after": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
+LIMIT_HEADERS: Schema = {
+    "ratelimit-limit": {"description": "requests or tokens a minute", "schema": WHOLE},
+    "ratelimit-remaining": {"description": "what of them is left", "schema": WHOLE},
+    "ratelimit-reset": {"description": "seconds until there is more", "schema": WHOLE},
+}
 COST_HEADER: Schema = {"x-cost-usd": {"description": "USD, exact, or `unknown`", "schema": TEXT}}
 TASK_HEADERS: Schema = {
     **CALL_ID_HEADER,
@@ -159,11 +187,16 @@ TASK_HEADERS: Schema = {
 }
 WHEN: Mapping[int, str] = {
     400: "The body is not JSON.",
+    401: "No key, or one that is unknown, revoked or expired.",
+    402: "The consumer's budget cannot cover the call; `detail` says when it resets.",
+    403: "This key may not do that.",
     404: "There is no such task or record.",
     405: "The path has other methods; see the `allow` header.",
+    409: "It does not fit what there is, such as a name that is taken.",
     413: "The body or the batch is over its limit.",
     415: "The body does not call itself JSON.",
     422: "The request cannot be used; `errors` names the places.",
+    429: "A limit of requests or tokens a minute is used up; `rate_limit` says whose.",
     500: "A fault of the gateway.",
     502: "Every provider failed, or none gave a valid answer.",
     503: "Shutting down, or a needed part is missing.",
@@ -171,13 +204,29 @@ WHEN: Mapping[int, str] = {
 }
 EXAMPLES: Mapping[int, errors.GatewayError] = {
     400: errors.MalformedRequest("the body is not JSON: Expecting value at line 1, column 1"),
+    401: errors.Unauthorized("this key is unknown, revoked or expired"),
+    402: errors.BudgetExceeded(
+        "the budget of 25 USD a month: 24.99 are spent and 0 reserved for calls under way; this call may cost up to "
+        "0.02; it resets at 2026-04-01T00:00:00Z"
+    ),
+    403: errors.Forbidden("this key may not use the task 'translate'; it may use classify, sentiment"),
     404: errors.UnknownTask("no task 'sentimet'; there are: categorize, classify, sentiment"),
     405: errors.MethodNotAllowed("PUT is not for this path; GET is"),
+    409: errors.Conflict("there is a consumer 'support' already"),
     413: errors.TooLarge("the body is over the limit of 10,000,000 bytes"),
     415: errors.UnsupportedMediaType("send JSON, as content-type: application/json"),
     422: errors.InvalidRequest(
         "the item does not fit the task 'sentiment': text: must not be empty",
         problems=[errors.Problem(("text",), "must not be empty")],
+    ),
+    429: errors.RateLimited(
+        "model 'default': openai/gpt-5-mini: its limit of 500 requests a minute is used up, again in 12 s",
+        source="gateway",
+        scope="deployment",
+        name="openai/gpt-5-mini",
+        limit=500,
+        unit="requests",
+        retry_after=12,
     ),
     500: errors.GatewayError(""),
     502: errors.ProviderFailed(
@@ -193,8 +242,9 @@ def problems(*statuses: int) -> dict[int | str, Schema]:
     """The problem responses of a path: these, and those that every path has."""
     found: dict[int | str, Schema] = {}
     for status in sorted({*statuses, *EVERYWHERE}):
-        headers = CALL_ID_HEADER | (RETRY_HEADER if status in {502, 503} else {})
-        headers |= COST_HEADER if status in {502, 504} else {}
+        headers = CALL_ID_HEADER | (RETRY_HEADER if status in {429, 502, 503} else {})
+        headers |= COST_HEADER if status in {429, 502, 504} else {}
+        headers |= LIMIT_HEADERS if status == 429 else {}  # noqa: PLR2004 - the one status of limits
         if status == 405:  # noqa: PLR2004 - the one status that names methods
             headers = headers | {"allow": {"description": "methods that there are", "schema": TEXT}}
         example = problem(EXAMPLES[status], call_id="01KAQ3V5Z8Q0W3T9Y6M2C4D7EF")

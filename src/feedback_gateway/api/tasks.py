@@ -5,6 +5,7 @@ Plain Starlette, as the hottest route of all: no model of the whole body is buil
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,13 +15,15 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from feedback_gateway.api.bodies import parse_json, require_json
-from feedback_gateway.api.deps import consumer_of, refuse_query, services_of
+from feedback_gateway.api.deps import caller_of, refuse_query, services_of
 from feedback_gateway.api.envelopes import Envelope, read_envelope
-from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, problem_response
+from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, problem_response, redact
 from feedback_gateway.api.rendering import answer_json, many_json
+from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import GatewayError, MethodNotAllowed
+from feedback_gateway.ledger.service import warning
 from feedback_gateway.services import Services
-from feedback_gateway.tasks.models import Answer
+from feedback_gateway.tasks.models import Answer, Failure
 
 
 class ClientWentAwayError(Exception):
@@ -44,6 +47,7 @@ class TaskEndpoint:
 async def respond(request: Request, name: str) -> Response:
     """Run the task `name` on the request's body. Raises UnknownTask and whatever else is ours."""
     services = services_of(request)
+    caller = await caller_of(request)
     versions = services.registry.versions(name)
     if request.method != "POST":
         error = MethodNotAllowed(f"a task is asked by POST, not {request.method[:20]}")
@@ -58,19 +62,22 @@ async def respond(request: Request, name: str) -> Response:
     )
     try:
         async with cancelled_with(request):
-            return await run(request, services, name=name, envelope=envelope)
+            return await run(request, services, name=name, envelope=envelope, consumer=caller.consumer)
     except ClientWentAwayError:
         return Response(status_code=CLIENT_WENT_AWAY)
 
 
-async def run(request: Request, services: Services, *, name: str, envelope: Envelope) -> Response:
+async def run(request: Request, services: Services, *, name: str, envelope: Envelope, consumer: Consumer) -> Response:
     """Ask the task service and render what it says."""
-    consumer = consumer_of(request)
     if envelope.many:
         results = await services.tasks.run_many(name, envelope.items, consumer=consumer, options=envelope.options)
         answers = [result for result in results if isinstance(result, Answer)]
+        for failure in results:
+            if isinstance(failure, Failure):
+                redact(failure.error, services)
         body = many_json(results)
         hit = len(answers) == len(results) and all(answer.cached for answer in answers)
+        about = account_headers(answers[-1]) if answers else {}
     else:
         try:
             answer = await services.tasks.run(name, envelope.items[0], consumer=consumer, options=envelope.options)
@@ -78,10 +85,22 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
             request.state.call_id = error.call_id or request.state.call_id
             raise
         request.state.call_id = answer.call_id
-        body, hit = answer_json(answer), answer.cached
+        body, hit, about = answer_json(answer), answer.cached, account_headers(answer)
     cost = body["usage"]["cost_usd"]
-    headers = {"x-cache": "hit" if hit else "miss", "x-cost-usd": cost or "unknown"}
+    headers = {"x-cache": "hit" if hit else "miss", "x-cost-usd": cost or "unknown"} | about
     return Response(to_json(body), headers=headers, media_type="application/json")
+
+
+def account_headers(answer: Answer) -> dict[str, str]:
+    """How the consumer's tightest limit stands, and which budget is near its end."""
+    headers: dict[str, str] = {}
+    if (standing := answer.standing) is not None:
+        headers["ratelimit-limit"] = str(standing.limit)
+        headers["ratelimit-remaining"] = str(standing.remaining)
+        headers["ratelimit-reset"] = str(math.ceil(standing.reset_s))
+    if answer.warnings:
+        headers["x-budget-warning"] = "; ".join(warning(one) for one in answer.warnings)
+    return headers
 
 
 def to_json(value: Any) -> bytes:

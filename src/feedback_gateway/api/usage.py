@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from feedback_gateway.api.calls import Moment, Name
-from feedback_gateway.api.deps import Query, ServicesDep, query_errors, settle
+from feedback_gateway.api.deps import CallerDep, Query, ServicesDep, query_errors, settle, visible
 from feedback_gateway.api.rendering import money
 from feedback_gateway.calls.reports import UsageRow, as_csv, parse_groupings, parse_moment
 
@@ -31,15 +31,16 @@ class UsageQuery(Query):
     format: Literal["json", "csv"] = "json"
 
 
-async def read_usage(services: ServicesDep, query: Annotated[UsageQuery, InQuery()]) -> Response:
-    """Calls, tokens and exact cost; days are UTC's."""
+async def read_usage(services: ServicesDep, caller: CallerDep, query: Annotated[UsageQuery, InQuery()]) -> Response:
+    """Calls, tokens and exact cost; days are UTC's. A consumer sees its own."""
+    consumer = visible(caller, query.consumer)
     now = services.clock.now()
     with query_errors():
         groupings = parse_groupings(",".join(dict.fromkeys(query.group_by.split(","))))
         since = None if query.since is None else parse_moment(query.since, now=now, name="since")
         until = None if query.until is None else parse_moment(query.until, now=now, name="until")
     await settle(services)
-    rows = await run_in_threadpool(services.reports.usage, groupings, since=since, until=until, consumer=query.consumer)
+    rows = await run_in_threadpool(services.books.reports.usage, groupings, since=since, until=until, consumer=consumer)
     found = [usage_row_json(row) for row in rows]
     if query.format == "csv":
         headers = {"content-disposition": 'attachment; filename="usage.csv"'}

@@ -1,12 +1,17 @@
 """A call and its attempts while they happen, and the receipt the caller gets."""
 
 import asyncio
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+from feedback_gateway.errors import RateLimited
+from feedback_gateway.ledger.models import Budget, Entry, Kind, Standing
 from feedback_gateway.llm.models import Deployment, Purpose, Usage
+
+T = TypeVar("T")
 
 AttemptStatus = Literal["running", "ok", "failed", "abandoned"]
 CallStatus = Literal["ok", "failed", "cancelled"]
@@ -15,6 +20,8 @@ CallStatus = Literal["ok", "failed", "cancelled"]
 @dataclass(slots=True, kw_only=True)
 class Attempt:
     """One request to one deployment. `cost_usd` is None while unknown or where no price is known.
+
+    `bound_usd` is the most that it can cost, None where no price is known.
 
     `abandoned` is an attempt that nobody waited for to the end; `error` is the code of its failure, `detail` its
     sentence, and `retry_at` the monotonic second before which the provider asked not to be asked again.
@@ -27,18 +34,41 @@ class Attempt:
     started_at: datetime
     status: AttemptStatus = "running"
     error: str | None = None
-    detail: str | None = None
+    detail: str | None = field(default=None, repr=False)  # it may quote what was written
     retry_at: float | None = None
     http_status: int | None = None
+    is_lost: bool = False
     finish_reason: str | None = None
     latency_ms: float = 0.0
     usage: Usage | None = None
     cost_usd: Decimal | None = None
+    bound_usd: Decimal | None = None
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether it was answered, or nobody knows: a request that was refused or failed outright costs nothing."""
-        return self.usage is not None or self.status == "abandoned" or self.error == "provider-timeout"
+        """Whether it was answered, or nobody knows: a request that was refused or failed outright costs nothing.
+
+        Also where that became known when nobody waited for it any more.
+        """
+        unanswered = self.error == "provider-timeout" or (
+            self.error is None and self.status in ("running", "abandoned")
+        )
+        return self.usage is not None or unanswered or self.is_lost
+
+    @property
+    def owed(self) -> tuple[Kind, Decimal | None]:
+        """What it is charged: its cost, or its bound as long as it may be billed and nobody knows its cost."""
+        if self.cost_usd is not None or self.usage is not None:
+            return "charge", self.cost_usd
+        return ("bound", self.bound_usd) if self.may_be_billed else ("charge", Decimal(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a deployment was not asked: its limit; `retry_at` is the monotonic second at which it may be, or infinity."""
+
+    error: RateLimited
+    retry_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +84,24 @@ class Receipt:
     cost_usd: Decimal | None
 
 
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What went into a call and what came out, as JSON; None where nothing did."""
+
+    inputs: str
+    result: str | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
     """One answer wanted by one consumer, and every attempt made for it.
 
     `deadline` is in the clock's monotonic seconds. `attempts_left` is the one budget of attempts that first
-    tries, retries, fallbacks and the repair turn all draw from. `pending` holds attempts that still run.
+    tries, retries, fallbacks and the repair turn all draw from. `pending` holds what is to be over before the call is
+    logged: attempts, and money being set aside; `refusals` the deployments that were last found at their limit, by
+    name. `is_held` tells that there is a hold to settle, of `held_usd`; the budgets of `warnings` have reached their
+    soft limit with it. `inputs` and `result` are what users wrote and what was answered: they stay out of the
+    representation, which may be logged.
     """
 
     call_id: str
@@ -73,14 +115,31 @@ class Call:
     attempts_left: int
     attempts: list[Attempt] = field(default_factory=list)
     pending: set[asyncio.Task[object]] = field(default_factory=set)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
     deployment: str | None = None
     status: CallStatus = "ok"
     error: str | None = None
     latency_ms: float = 0.0
     cached: bool = False
     dropped_evidence: int = 0
+    budgets: tuple[Budget, ...] = ()
+    is_held: bool = False
+    held_usd: Decimal | None = None
+    warnings: tuple[Standing, ...] = ()
+    inputs: Mapping[str, Any] | None = field(default=None, repr=False)
+    result: Mapping[str, Any] | None = field(default=None, repr=False)
 
-    def start_attempt(self, deployment: Deployment, *, started_at: datetime, purpose: Purpose) -> Attempt:
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start what goes on even if nobody waits for it any more, and what the call's row waits for."""
+        task = asyncio.create_task(work)
+        self.pending.add(task)
+        task.add_done_callback(self.pending.discard)
+        task.add_done_callback(retrieve)
+        return task
+
+    def start_attempt(
+        self, deployment: Deployment, *, started_at: datetime, purpose: Purpose, bound_usd: Decimal | None = None
+    ) -> Attempt:
         """Note that a request is about to leave for `deployment`, and draw it from the budget of attempts."""
         attempt = Attempt(
             number=len(self.attempts) + 1,
@@ -88,10 +147,39 @@ class Call:
             model=deployment.model,
             purpose=purpose,
             started_at=started_at,
+            bound_usd=bound_usd,
         )
         self.attempts.append(attempt)
         self.attempts_left -= 1
         return attempt
+
+    def owed(self) -> tuple[Kind, Decimal | None]:
+        """What it is charged so far: a `bound` where a cost is not known, None where an attempt has no price."""
+        owed = [attempt.owed for attempt in self.attempts]
+        kind: Kind = "bound" if any(kind == "bound" for kind, _ in owed) else "charge"
+        known = [amount for _, amount in owed if amount is not None]
+        return kind, sum(known, Decimal(0)) if len(known) == len(owed) else None
+
+    def entry(self) -> Entry | None:
+        """The ledger's line for a call that is over; None where it is known to have cost nothing."""
+        kind, amount = self.owed()
+        return self.entry_of(kind, amount) if amount is None or amount else None
+
+    def entry_of(self, kind: Kind, amount_usd: Decimal | None) -> Entry:
+        """A line of the ledger about this call."""
+        return Entry(
+            entry_id=self.call_id,
+            call_id=self.call_id,
+            kind=kind,
+            amount_usd=amount_usd,
+            consumer=self.consumer,
+            task=self.task,
+            model=self.model,
+            booked_at=self.created_at,
+            created_at=self.created_at + timedelta(milliseconds=self.latency_ms),
+            by=None,
+            reason=None,
+        )
 
     def receipt(self) -> Receipt:
         """What the call has cost so far."""
@@ -105,3 +193,9 @@ class Call:
             output_tokens=sum(usage.output_tokens for usage in usages),
             cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
         )
+
+
+def retrieve(task: asyncio.Task[Any]) -> None:
+    """Take the outcome of a task that nobody may await, so that its failure is no unhandled one."""
+    if not task.cancelled():
+        task.exception()

@@ -1,15 +1,18 @@
 """Opens a call, notes how it ended, and hands it to the log exactly once, when its last attempt has settled."""
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 
 from feedback_gateway.calls.models import Call, CallStatus
 from feedback_gateway.calls.writer import LogWriter
 from feedback_gateway.clock import Clock
+from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import GatewayError, Unavailable
 
 ADMISSION_S = 2.0
 CANCEL_S = 1.0
+CONFIRM_S = 1.0
 
 
 class Recorder:
@@ -32,7 +35,7 @@ class Recorder:
         return len(self._settling)
 
     def record(
-        self, consumer: str, task: str, prompt_version: int, model: str, *, timeout_s: float | None
+        self, consumer: Consumer, task: str, prompt_version: int, model: str, *, timeout_s: float | None
     ) -> "Recording":
         """A context that opens the call and closes it; `timeout_s` is its whole time, None the configured deadline.
 
@@ -40,7 +43,9 @@ class Recorder:
         """
         return Recording(self, consumer, task, prompt_version, model, timeout_s=timeout_s)
 
-    async def open(self, consumer: str, task: str, prompt_version: int, model: str, *, timeout_s: float | None) -> Call:
+    async def open(
+        self, consumer: Consumer, task: str, prompt_version: int, model: str, *, timeout_s: float | None
+    ) -> Call:
         """A new call, as soon as the log has room for it."""
         created_at, started = self._clock.now(), self._clock.monotonic()
         allowed = self._deadline if timeout_s is None else timeout_s
@@ -51,7 +56,8 @@ class Recorder:
             raise Unavailable(f"the call log is full: {self._writer.state.error}", retry_after=5.0) from None
         return Call(
             call_id=self._clock.new_id(),
-            consumer=consumer,
+            consumer=consumer.name,
+            budgets=consumer.budgets_for(task),
             task=task,
             prompt_version=prompt_version,
             model=model,
@@ -78,6 +84,17 @@ class Recorder:
         for task in call.pending:
             task.add_done_callback(settle)
         self._log_if_settled(call)
+
+    async def confirm(self, call: Call) -> None:
+        """Wait until a call that held money is settled, so that an answer is in the ledger before its caller has it.
+
+        Not for attempts that nobody waits for, nor longer than CONFIRM_S: what is held stays held meanwhile.
+        """
+        if not call.is_held or call.call_id in self._settling or self._writer.state.failing_since is not None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONFIRM_S):
+                await self._writer.flush()
 
     async def drain(self, timeout_s: float) -> None:
         """Wait up to `timeout_s` seconds for attempts nobody waits for; cancel the rest, and log what is known."""
@@ -108,7 +125,7 @@ class Recording:
     def __init__(
         self,
         recorder: Recorder,
-        consumer: str,
+        consumer: Consumer,
         task: str,
         prompt_version: int,
         model: str,
@@ -128,9 +145,10 @@ class Recording:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the call; nothing here waits, so that not even a second cancellation comes between."""
+        """Close the call, before anything is waited for, so that not even a second cancellation comes between."""
         if self._call is not None:
             self._recorder.close(self._call, error)
+            await self._recorder.confirm(self._call)
 
 
 def outcome(error: BaseException | None) -> tuple[CallStatus, str | None]:

@@ -1,30 +1,29 @@
-"""What was asked and what it cost, added up in the database to the last digit. Blocks: call it from a thread."""
+"""What was asked and what it cost, to the last digit, from the calls' sums by day and hour. Blocks: use a thread."""
 
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import Engine, case, func, select
+from sqlalchemy import BigInteger, Connection, Engine, Select, Subquery, and_, case, cast, func, literal, select
 from sqlalchemy.sql import ColumnElement
 
+from feedback_gateway.calls.rollups import AMOUNTS, COUNTS, TOKENS, ZERO
+from feedback_gateway.calls.spans import DAY, HOUR, Span, cut, span_between, start_of
 from feedback_gateway.calls.spreadsheets import guarded
-from feedback_gateway.calls.tables import calls
+from feedback_gateway.calls.tables import calls, usage_rollups
 from feedback_gateway.errors import InvalidRequest, Problem
-from feedback_gateway.storage.columns import ExactSum, UtcDay
-from feedback_gateway.storage.engine import storage_errors
+from feedback_gateway.ledger.tables import ledger
+from feedback_gateway.storage.columns import EXACT, ExactSum, UtcDay
+from feedback_gateway.storage.engine import reading
 
 Grouping = Literal["consumer", "task", "model", "day"]
-GROUPINGS: Mapping[Grouping, ColumnElement[str]] = {
-    "consumer": calls.c.consumer,
-    "task": calls.c.task,
-    "model": calls.c.model,
-    "day": UtcDay(calls.c.created_at),
-}
+GROUPINGS: tuple[Grouping, ...] = ("consumer", "task", "model", "day")
+FIGURES = COUNTS + AMOUNTS
 AGO = re.compile(r"(\d{1,9})\s*([smhdw])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -55,7 +54,7 @@ class UsageRow:
 
 
 class UsageReport:
-    """Usage and cost over the call log. Raises ConfigurationError or Unavailable where the database fails."""
+    """Usage and cost of all calls. Raises ConfigurationError or Unavailable where the database fails."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -70,19 +69,18 @@ class UsageReport:
     ) -> list[UsageRow]:
         """One row for each combination of `group_by` that occurs, in their order; one row of all without grouping.
 
-        Counts calls made at `since` or later and before `until`; days are UTC's.
+        Counts calls made at `since` or later and before `until`; days are UTC's. It reaches back further than the call
+        log: an hour some of whose calls have left it counts whole, also where the period begins or ends within it.
         """
-        keys = [GROUPINGS[name].label(f"by_{name}") for name in group_by]
-        query = select(*keys, *_figures()).group_by(*keys).order_by(*keys)
-        if since is not None:
-            query = query.where(calls.c.created_at >= since)
-        if until is not None:
-            query = query.where(calls.c.created_at < until)
-        if consumer is not None:
-            query = query.where(calls.c.consumer == consumer)
-        with storage_errors(self._engine), self._engine.connect() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-        return [_usage_row(row, group_by) for row in rows if row["calls"]]
+        width = len(group_by)
+        totals: dict[tuple[str, ...], tuple[Any, ...]] = {}
+        with reading(self._engine) as connection:
+            for grain, source in _sources(connection, span_between(since, until)):
+                query = _query(source, group_by, consumer, is_summed=grain != "day" or width < len(GROUPINGS))
+                for row in connection.execute(query).all():
+                    key, figures = row[:width], row[width:]
+                    totals[key] = _added(totals[key], figures) if key in totals else figures
+        return [_usage_row(group_by, key, totals[key]) for key in sorted(totals) if totals[key][0]]
 
 
 def parse_groupings(value: str) -> tuple[Grouping, ...]:
@@ -132,24 +130,91 @@ def _cell(value: object) -> object:
     return guarded(value) if isinstance(value, str) else value
 
 
-def _figures() -> list[ColumnElement[Any]]:
-    return [
-        func.count().label("calls"),
-        _count(calls.c.cached).label("cached_calls"),
-        _count(calls.c.status == "failed").label("failed_calls"),
-        func.sum(calls.c.input_tokens).label("input_tokens"),
-        func.sum(calls.c.cached_input_tokens).label("cached_input_tokens"),
-        func.sum(calls.c.output_tokens).label("output_tokens"),
-        ExactSum(calls.c.cost_usd).label("cost_usd"),
-        ExactSum(calls.c.saved_usd).label("saved_usd"),
-        _count(calls.c.cost_usd.is_(None)).label("unknown_cost_calls"),
-    ]
+def _sources(connection: Connection, span: Span) -> Iterator[tuple[str, Subquery]]:
+    """By grain, what adds up to the calls in `span`: sums of days, of hours at its ends, calls where it cuts one."""
+    hours, parts = cut(span, HOUR)
+    for part in parts:
+        hour = Span(start_of(part.since, HOUR), start_of(part.since, HOUR) + HOUR)
+        if _is_all_logged(connection, hour):
+            yield "call", _logged(part)
+        else:
+            yield "hour", _rollups("hour", hour)
+    for one in hours:
+        days, rest = cut(one, DAY)
+        yield from (("day", _rollups("day", day)) for day in days)
+        yield from (("hour", _rollups("hour", hour)) for hour in rest)
 
 
-def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.sum(case((condition, 1), else_=0))
+def _is_all_logged(connection: Connection, hour: Span) -> bool:
+    """Whether the log still has every call of an hour."""
+    logged = select(func.count()).select_from(calls).where(_within(calls.c.created_at, hour))
+    counted = select(func.sum(usage_rollups.c.calls)).where(
+        usage_rollups.c.grain == "hour", usage_rollups.c.starts_at == hour.since
+    )
+    return bool((connection.scalar(logged) or 0) >= (connection.scalar(counted) or 0))
 
 
-def _usage_row(row: Mapping[str, Any], group_by: Sequence[Grouping]) -> UsageRow:
-    figures = {name: row[name] for name in UsageRow.__slots__ if name != "group"}
-    return UsageRow(group={name: row[f"by_{name}"] for name in group_by}, **figures)
+def _rollups(grain: str, span: Span) -> Subquery:
+    """The sums of the hours or days in `span`."""
+    starts_at = usage_rollups.c.starts_at
+    return select(usage_rollups).where(usage_rollups.c.grain == grain, _within(starts_at, span)).subquery()
+
+
+def _logged(span: Span) -> Subquery:
+    """Each call in `span` as if it were a sum. What was corrected cost what its lines in the ledger add up to.
+
+    Corrections that name nobody set the charge of a call right, not its cost: its row has that already.
+    """
+    corrected = select(ledger.c.call_id).where(
+        ledger.c.kind == "correction", ledger.c.by.is_not(None), _within(ledger.c.booked_at, span)
+    )
+    lines = select(ledger.c.call_id, ExactSum(ledger.c.amount_usd).label("cost_usd"))
+    lines_of = lines.where(ledger.c.call_id.in_(corrected)).group_by(ledger.c.call_id).subquery()
+    cost_usd = case((lines_of.c.call_id.is_not(None), lines_of.c.cost_usd), else_=calls.c.cost_usd)
+    columns = [calls.c[name] for name in ("task", "model", *TOKENS, "saved_usd")]
+    counted = {
+        # No plain column: SQLite would read all calls in the order of consumers to spare itself the grouping.
+        "consumer": calls.c.consumer.concat(""),
+        "starts_at": calls.c.created_at,
+        "calls": literal(1),
+        "cached_calls": _one_if(calls.c.cached),
+        "failed_calls": _one_if(calls.c.status == "failed"),
+        "unknown_cost_calls": _one_if(cost_usd.is_(None)),
+        "cost_usd": cost_usd,
+    }
+    query = select(*columns, *(column.label(name) for name, column in counted.items()))
+    joined = calls.outerjoin(lines_of, lines_of.c.call_id == calls.c.call_id)
+    return query.select_from(joined).where(_within(calls.c.created_at, span)).subquery()
+
+
+def _query(source: Subquery, group_by: Sequence[Grouping], consumer: str | None, *, is_summed: bool) -> Select[Any]:
+    """The keys and figures of `source`, summed up in the database unless each row is a group of its own as it is."""
+    keys = [UtcDay(source.c.starts_at) if name == "day" else source.c[name] for name in group_by]
+    query = select(*keys, *(source.c[name] for name in FIGURES))
+    if is_summed:
+        counts = [cast(func.sum(source.c[name]), BigInteger) for name in COUNTS]
+        query = select(*keys, *counts, *(ExactSum(source.c[name]) for name in AMOUNTS)).group_by(*keys)
+    return query if consumer is None else query.where(source.c.consumer == consumer)
+
+
+def _within(moment: ColumnElement[datetime], span: Span) -> ColumnElement[bool]:
+    return and_(moment >= span.since, moment < span.until)
+
+
+def _one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return case((condition, 1), else_=0)
+
+
+def _added(left: Iterable[Any], right: Iterable[Any]) -> tuple[Any, ...]:
+    """Two rows of figures as one; money that there is none of is None."""
+    return tuple(
+        EXACT.add(one or ZERO, other or ZERO) if name in AMOUNTS else (one or 0) + (other or 0)
+        for name, one, other in zip(FIGURES, left, right, strict=True)
+    )
+
+
+def _usage_row(group_by: Sequence[Grouping], key: Iterable[str], sums: Iterable[Any]) -> UsageRow:
+    figures = dict(zip(FIGURES, sums, strict=True))
+    if figures["calls"] == figures["unknown_cost_calls"]:
+        figures["cost_usd"] = None
+    return UsageRow(group=dict(zip(group_by, key, strict=True)), **figures)

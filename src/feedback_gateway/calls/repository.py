@@ -3,22 +3,23 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Engine, insert, literal, select, tuple_
+from sqlalchemy import Engine, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql import ColumnElement
 
-from feedback_gateway.calls.models import Attempt, Call
+from feedback_gateway.calls.booking import insert_calls, owners, settle_orphans
+from feedback_gateway.calls.models import Call, Payload
 from feedback_gateway.calls.reports import parse_moment
-from feedback_gateway.calls.tables import attempts, calls
+from feedback_gateway.calls.tables import attempts, calls, payloads
 from feedback_gateway.errors import InvalidRequest, NotFound, Problem
 from feedback_gateway.storage.columns import UtcDateTime
-from feedback_gateway.storage.engine import storage_errors
+from feedback_gateway.storage.engine import storage_errors, writing
 
 MOST_ROWS = 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -103,11 +104,17 @@ class Page:
     next_cursor: str | None
 
 
+def no_payload(_: Call) -> Payload | None:
+    """Keeps nothing of what was written and answered."""
+    return None
+
+
 class CallRepository:
     """The call log in the database. Raises ConfigurationError or Unavailable where the database fails."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, payload: Callable[[Call], Payload | None] = no_payload) -> None:
         self._engine = engine
+        self._payload = payload
 
     def add(self, batch: Sequence[Call]) -> None:
         """Write calls with their attempts, all or none. A call that is stored already is left as it is.
@@ -159,73 +166,33 @@ class CallRepository:
                 )
             return CallRecord(**row), tuple(AttemptRecord(**one) for one in connection.execute(tried).mappings())
 
+    def payload(self, call_id: str) -> Payload | None:
+        """What is kept of a call's texts."""
+        query = select(payloads.c.inputs, payloads.c.result).where(payloads.c.call_id == call_id)
+        with storage_errors(self._engine), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Payload(*row)
+
+    def settle_orphans(self, is_alive: Callable[[str], bool]) -> int:
+        """Settle, at its bound, every call that a process held money for and did not live to log; how many."""
+        with storage_errors(self._engine), self._engine.connect() as connection:
+            dead = [owner for owner in owners(connection) if not is_alive(owner)]
+        if not dead:
+            return 0
+        with writing(self._engine) as connection:
+            return settle_orphans(connection, dead)
+
     def _insert(self, batch: Sequence[Call]) -> None:
         if not batch:
             return
-        tried = [attempt_row(call, attempt) for call in batch for attempt in call.attempts]
-        with self._engine.begin() as connection:
-            connection.execute(insert(calls), [call_row(call) for call in batch])
-            if tried:
-                connection.execute(insert(attempts), tried)
+        kept = {call.call_id: payload for call in batch if (payload := self._payload(call)) is not None}
+        with writing(self._engine) as connection:
+            insert_calls(connection, batch, kept)
 
     def _stored(self, batch: Sequence[Call]) -> set[str]:
         query = select(calls.c.call_id).where(calls.c.call_id.in_([call.call_id for call in batch]))
         with self._engine.connect() as connection:
             return set(connection.scalars(query))
-
-
-def call_row(call: Call) -> dict[str, Any]:
-    """The row of a call that is over: its tokens and cost are the sums over its attempts."""
-    usages = [attempt.usage for attempt in call.attempts if attempt.usage is not None]
-    receipt = call.receipt()
-    return {
-        "call_id": call.call_id,
-        "created_at": call.created_at,
-        "consumer": call.consumer,
-        "task": call.task,
-        "prompt_version": call.prompt_version,
-        "model": call.model,
-        "deployment": call.deployment,
-        "status": call.status,
-        "error": call.error,
-        "cached": call.cached,
-        "latency_ms": round(call.latency_ms, 3),
-        "dropped_evidence": call.dropped_evidence,
-        "attempt_count": len(call.attempts),
-        "input_tokens": receipt.input_tokens,
-        "cached_input_tokens": receipt.cached_input_tokens,
-        "cache_write_tokens": sum(usage.cache_write_tokens for usage in usages),
-        "output_tokens": receipt.output_tokens,
-        "reasoning_tokens": sum(usage.reasoning_tokens for usage in usages),
-        "usage_estimated": any(usage.estimated for usage in usages),
-        "cost_usd": receipt.cost_usd,
-        "saved_usd": Decimal(0),
-    }
-
-
-def attempt_row(call: Call, attempt: Attempt) -> dict[str, Any]:
-    """The row of an attempt of `call`; its tokens are NULL where the usage is unknown."""
-    usage = attempt.usage
-    return {
-        "call_id": call.call_id,
-        "number": attempt.number,
-        "deployment": attempt.deployment,
-        "model": attempt.model,
-        "purpose": attempt.purpose,
-        "status": attempt.status,
-        "error": attempt.error,
-        "http_status": attempt.http_status,
-        "finish_reason": attempt.finish_reason,
-        "started_at": attempt.started_at,
-        "latency_ms": round(attempt.latency_ms, 3),
-        "uncached_input_tokens": usage and usage.uncached_input_tokens,
-        "cache_read_tokens": usage and usage.cache_read_tokens,
-        "cache_write_tokens": usage and usage.cache_write_tokens,
-        "output_tokens": usage and usage.output_tokens,
-        "reasoning_tokens": usage and usage.reasoning_tokens,
-        "usage_estimated": usage is not None and usage.estimated,
-        "cost_usd": attempt.cost_usd,
-    }
 
 
 def parse_filters(values: Mapping[str, str], *, now: datetime) -> CallFilters:

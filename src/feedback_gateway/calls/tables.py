@@ -1,6 +1,6 @@
 """The tables of the call log. `storage/migrations` creates them; a test holds both to be the same."""
 
-from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, Text
 
 from feedback_gateway.storage.columns import Money, UtcDateTime, metadata
 
@@ -57,5 +57,36 @@ attempts = Table(
     Column("reasoning_tokens", Integer),
     Column("usage_estimated", Boolean, nullable=False),
     Column("cost_usd", Money),
+    sqlite_with_rowid=False,
+)
+
+# What went in and came out of a call, as JSON, redacted unless the operator wanted it otherwise.
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("call_id", String(26), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+    Column("inputs", Text, nullable=False),
+    Column("result", Text),
+)
+
+# The calls' sums by hour and by day (`grain`), so that a report need not read the calls. `cost_usd` adds up what is
+# known, corrections included; `unknown_cost_calls` counts the calls that it leaves out.
+usage_rollups = Table(
+    "usage_rollups",
+    metadata,
+    Column("grain", String(4), primary_key=True),
+    Column("starts_at", UtcDateTime, primary_key=True),
+    Column("consumer", Text, primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("cached_calls", BigInteger, nullable=False),
+    Column("failed_calls", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost_usd", Money, nullable=False),
+    Column("saved_usd", Money, nullable=False),
+    Column("unknown_cost_calls", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -11,11 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 from feedback_gateway import __version__
-from feedback_gateway.cli import classify, demo, doctor, prompts, serve, usage
+from feedback_gateway.cli import classify, consumers, db, demo, doctor, keys, ledger, prompts, serve, usage
 from feedback_gateway.cli.terminal import complain
-from feedback_gateway.errors import ConfigurationError, GatewayError, InvalidRequest, UnknownTask
+from feedback_gateway.errors import ConfigurationError, Conflict, GatewayError, InvalidRequest, NotFound, UnknownTask
 
-WRONG_USAGE = (ConfigurationError, UnknownTask, InvalidRequest)
+WRONG_USAGE = (ConfigurationError, UnknownTask, InvalidRequest, Conflict, NotFound)
 
 
 class CommandLine(TyperGroup):
@@ -92,5 +92,9 @@ app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
 app.add_typer(prompts.app, name="prompts")
+app.add_typer(consumers.app, name="consumers")
+app.add_typer(keys.app, name="keys")
+app.add_typer(ledger.app, name="ledger")
 app.command("usage")(usage.usage)
+app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)

@@ -6,21 +6,24 @@ from pathlib import Path
 
 from feedback_gateway.cli.deployment_checks import check_provider, check_time, known_providers
 from feedback_gateway.cli.findings import Finding
+from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.errors import ConfigurationError, GatewayError
 from feedback_gateway.llm.embedded_client import EmbeddedClient
 from feedback_gateway.llm.models import Deployment
 from feedback_gateway.llm.price_table import load_price_table
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.prompts.render import render
+from feedback_gateway.ratelimits.redis import ping
 from feedback_gateway.services import deployments_of, open_services, prompt_folders
-from feedback_gateway.settings import CacheSettings, LogSettings, ModelEntry, Settings, load_settings
-from feedback_gateway.storage.engine import open_engine, upgrade
+from feedback_gateway.settings import CacheSettings, ModelEntry, Settings, load_settings
+from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.tasks.models import CallOptions
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.taxonomy import load_taxonomy
 
 FENCE = "0" * 16
 LIVE_ITEM = {"text": "The app crashes when I open it."}
+REDIS_S = 1.0
 LIVE_MEND = "check the deployment's api_key, api_base, model and timeout"
 
 
@@ -33,7 +36,7 @@ async def examine(config: Path | None, *, live: bool) -> list[Finding]:
     findings = [Finding(state="ok", part="configuration", message=source_of(config))]
     findings += without_effect(settings)
     findings += await asyncio.to_thread(lambda: [*database(settings), *prompts(settings), *taxonomy(settings)])
-    findings += redis(settings)
+    findings += [finding async for finding in redis(settings)]
     findings += [finding async for finding in deployments(settings)]
     if live:
         findings += await live_calls(settings)
@@ -54,7 +57,6 @@ def without_effect(settings: Settings) -> Iterator[Finding]:
         "digests": bool(settings.digests),
         "alerts": bool(settings.alerts),
         "cache": settings.cache != CacheSettings(),
-        "log": settings.log != LogSettings(),
     }
     inert |= {
         f"tasks.{name}.{what}": True
@@ -62,28 +64,25 @@ def without_effect(settings: Settings) -> Iterator[Finding]:
         for what, value in (("canary", task.canary), ("shadow", task.shadow))
         if value is not None
     }
-    limits = [(entry.litellm_params.rpm, entry.litellm_params.tpm) for entry in settings.model_list]
-    inert |= {name: any(pair[place] for pair in limits) for place, name in enumerate(("rpm", "tpm"))}
     for name, is_set in inert.items():
         if is_set:
             yield Finding(state="warn", part=name, message="is set and has no effect in this version", mend="remove it")
 
 
 def database(settings: Settings) -> Iterator[Finding]:
-    """Opens, migrates and locks the database for writing."""
+    """Opens and migrates the database, and writes what stands there already."""
     try:
         engine = open_engine(settings.database_url)
         try:
             upgrade(engine)
-            with engine.connect() as connection:
-                connection.execution_options(begin="BEGIN IMMEDIATE")
-                connection.begin().rollback()
+            try_writing(engine)
         finally:
             engine.dispose()
     except GatewayError as error:
         yield Finding(state="fail", part="database", message=error.detail)
         return
-    yield Finding(state="ok", part="database", message="opens, its schema is up to date, and it can be written")
+    message = f"{engine.name} opens, its schema is up to date, and it can be written"
+    yield Finding(state="ok", part="database", message=message)
 
 
 def prompts(settings: Settings) -> Iterator[Finding]:
@@ -136,11 +135,20 @@ def renderings(registry: TaskRegistry, settings: Settings) -> Iterator[Finding]:
             yield Finding(state="fail", part="prompts", message=error.detail, mend="correct the file")
 
 
-def redis(settings: Settings) -> Iterator[Finding]:
-    """Redis is not used yet."""
-    if settings.redis_url is not None:
-        message = "is set and has no effect in this version"
-        yield Finding(state="warn", part="redis_url", message=message, mend="remove it")
+async def redis(settings: Settings) -> AsyncIterator[Finding]:
+    """Redis, where it is to be used, answers in time; without it the gateway runs, but each process for itself."""
+    if settings.redis_url is None:
+        return
+    try:
+        silence = await ping(settings.redis_url.get_secret_value(), timeout_s=REDIS_S)
+    except ConfigurationError as error:
+        yield Finding(state="fail", part="redis", message=error.detail, mend="correct redis_url")
+        return
+    if silence is None:
+        yield Finding(state="ok", part="redis", message="answers; rate limits are counted there by all processes")
+        return
+    message = f"does not answer within {REDIS_S:g} s ({silence}): each process counts rate limits alone"
+    yield Finding(state="fail", part="redis", message=message, mend="start Redis, or correct or remove redis_url")
 
 
 async def deployments(settings: Settings) -> AsyncIterator[Finding]:
@@ -183,7 +191,9 @@ async def live_calls(settings: Settings) -> list[Finding]:
         part = f"live {entry.model_name} ({entry.litellm_params.model})"
         try:
             async with open_services(only) as services:
-                answer = await services.tasks.run("sentiment", LIVE_ITEM, consumer="local", options=CallOptions())
+                answer = await services.tasks.run(
+                    "sentiment", LIVE_ITEM, consumer=LOCAL_CONSUMER, options=CallOptions()
+                )
         except GatewayError as error:
             findings.append(Finding(state="fail", part=part, message=each_once(error.detail, entry), mend=LIVE_MEND))
             continue

@@ -33,7 +33,6 @@ from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure
 from feedback_gateway.tasks.registry import Task
 
-CONSUMER = "local"
 MAX_ID = 200
 MOST_AHEAD = 200
 LEAST_ID_WIDTH = 6
@@ -268,7 +267,9 @@ async def answers(
             await asyncio.sleep(0)
 
     options = CallOptions(model=run.options.model, prompt_version=run.options.prompt_version)
-    stream = services.tasks.stream(task.name, items(), consumer=CONSUMER, options=options)
+    stream = services.tasks.stream(
+        task.name, items(), consumer=await asyncio.to_thread(services.books.consumers.local), options=options
+    )
     async for outcome in stream:
         row, position = begun.popleft()
         failure = unusable(row, run)

@@ -10,13 +10,13 @@ from typing import Any
 
 from feedback_gateway.api.rendering import total
 from feedback_gateway.cli.terminal import Column, format_line, header_lines, printable, terminal_width
+from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.errors import GatewayError
-from feedback_gateway.llm.prices import format_usd
+from feedback_gateway.ledger.amounts import format_usd
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure
 
-CONSUMER = "local"
 LABELS = (
     Column("sentiment", 9),
     Column("category", 12),
@@ -37,7 +37,7 @@ async def run_demo(folder: str) -> str:
     async with open_services(settings) as services:
         options = CallOptions()
         outcomes = await services.tasks.run_many(
-            "classify", [pick(row, "id", "text") for row in items], consumer=CONSUMER, options=options
+            "classify", [pick(row, "id", "text") for row in items], consumer=LOCAL_CONSUMER, options=options
         )
         texts = [pick(row, "id", "text") for row in items]
         others = [
@@ -78,7 +78,7 @@ def pick(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 async def answer(services: Services, task: str, item: Mapping[str, Any]) -> Answer | Failure:
     """One task over one item."""
-    (outcome,) = await services.tasks.run_many(task, [item], consumer=CONSUMER, options=CallOptions())
+    (outcome,) = await services.tasks.run_many(task, [item], consumer=LOCAL_CONSUMER, options=CallOptions())
     return outcome
 
 

@@ -6,7 +6,7 @@ from feedback_gateway.cli.terminal import format_table, printable
 from feedback_gateway.evaluation.datasets import Dataset
 from feedback_gateway.evaluation.metrics import Scores
 from feedback_gateway.evaluation.runner import Report
-from feedback_gateway.llm.prices import format_usd
+from feedback_gateway.ledger.amounts import format_usd
 
 MOST_CONFUSED = 10
 MATRIX_LABELS = 10

@@ -35,7 +35,7 @@ class Tally:
 
     def cost(self) -> str:
         """The cost for a person to read, exact; says so where it is not all."""
-        from feedback_gateway.llm.prices import format_usd
+        from feedback_gateway.ledger.amounts import format_usd
 
         known = f"{format_usd(self.cost_usd)} USD"
         return f"{known} and {self.unpriced} rows of unknown price" if self.unpriced else known

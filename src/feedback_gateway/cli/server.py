@@ -23,7 +23,7 @@ from feedback_gateway.cli.protocol import ProblemProtocol
 from feedback_gateway.cli.running import run_async
 from feedback_gateway.cli.terminal import complain
 from feedback_gateway.errors import ConfigurationError
-from feedback_gateway.services import open_services
+from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings, load_settings
 
 BACKLOG = 2048
@@ -39,11 +39,12 @@ class WorkerApp:
     """Builds the application in a worker process, which gets the path of the configuration and reads it itself."""
 
     config: Path | None
+    is_local: bool
 
     def __call__(self) -> Application:
         """The application of one worker."""
         log_to_stderr()
-        return create_app(load_settings(self.config))
+        return create_app(load_settings(self.config), is_local=self.is_local)
 
 
 def run_server(settings: Settings, *, config: Path | None, host: str, port: int, workers: int) -> int:
@@ -53,20 +54,22 @@ def run_server(settings: Settings, *, config: Path | None, host: str, port: int,
     """
     listener = bind(host, port)
     url = url_of(listener)
+    is_local = is_loopback(host)
     log_to_stderr()
     if workers > 1:
-        run_async(try_services(settings))
-        supervisor = Supervisor(uvicorn_config(WorkerApp(config), workers=workers), [listener], url)
+        run_async(try_services(settings, is_local=is_local))
+        supervisor = Supervisor(uvicorn_config(WorkerApp(config, is_local), workers=workers), [listener], url)
         supervisor.run()
         return supervisor.exit_code
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve_alone(settings, listener, url))
+        return runner.run(serve_alone(settings, listener, url, is_local=is_local))
 
 
-async def serve_alone(settings: Settings, listener: socket.socket, url: str) -> int:
+async def serve_alone(settings: Settings, listener: socket.socket, url: str, *, is_local: bool) -> int:
     """Serve in this process; the exit code."""
     async with open_services(settings) as services:
-        app = create_app(settings, services)
+        await require_admin_key(services, is_local=is_local)
+        app = create_app(settings, services, is_local=is_local)
         server = AnnouncingServer(uvicorn_config(app, workers=1), url=url, refuse_new=app.state.drain.close)
         # uvicorn finishes what is in flight on these signals and raises them again: the services are closed after that
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -75,10 +78,19 @@ async def serve_alone(settings: Settings, listener: socket.socket, url: str) -> 
     return 0 if server.started else 1
 
 
-async def try_services(settings: Settings) -> None:
+async def try_services(settings: Settings, *, is_local: bool) -> None:
     """Open and close everything, so that what cannot work is told once and not by every worker."""
-    async with open_services(settings):
-        pass
+    async with open_services(settings) as services:
+        await require_admin_key(services, is_local=is_local)
+
+
+async def require_admin_key(services: Services, *, is_local: bool) -> None:
+    """Raise ConfigurationError where others could come in and nobody would need a key."""
+    if not is_local and not await asyncio.to_thread(services.books.consumers.is_closed):
+        raise ConfigurationError(
+            "--host: there is no admin key, so the gateway listens on loopback addresses only; "
+            "create one with `feedback-gateway keys create --admin`, or use 127.0.0.1"
+        )
 
 
 def log_to_stderr() -> None:
@@ -115,6 +127,10 @@ def uvicorn_config(app: Application, *, workers: int) -> uvicorn.Config:
 def bind(host: str, port: int) -> socket.socket:
     """A bound socket that does not listen yet, so that nobody is answered before the gateway is ready."""
     address = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    try:
+        ip_address(address)
+    except ValueError:
+        raise ConfigurationError(f"--host {host}: is no IP address; use 127.0.0.1, 0.0.0.0 or one of yours") from None
     family = socket.AF_INET6 if isinstance(ip_address(address), IPv6Address) else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: else no TCP_NODELAY is set
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -125,6 +141,14 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"--port {port}: {error.strerror}; choose another, or 0 for any") from None
     listener.set_inheritable(True)
     return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def url_of(listener: socket.socket) -> str:

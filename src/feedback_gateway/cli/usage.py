@@ -57,7 +57,7 @@ def usage(
 
 def json_fields(row: "UsageRow") -> dict[str, Any]:
     """A row of `/v1/usage`: money as exact decimal strings."""
-    from feedback_gateway.llm.prices import format_usd
+    from feedback_gateway.ledger.amounts import format_usd
 
     fields: Mapping[str, Any] = row.fields()
     return {name: format_usd(value) if isinstance(value, Decimal) else value for name, value in fields.items()}

@@ -1,5 +1,6 @@
 """Runs a task over labelled rows through the ordinary services, so that what is measured is what users get."""
 
+import asyncio
 import json
 import tempfile
 import time
@@ -21,8 +22,6 @@ from feedback_gateway.evaluation.metrics import (
 from feedback_gateway.services import open_services
 from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure
-
-CONSUMER = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +70,7 @@ async def evaluate(settings: Settings, dataset: Dataset, *, subject: Subject, li
             outcomes = await services.tasks.run_many(
                 dataset.task,
                 [{"text": row.text} for row in rows],
-                consumer=CONSUMER,
+                consumer=await asyncio.to_thread(services.books.consumers.local),
                 options=CallOptions(model=subject.model, prompt_version=subject.version, cache="bypass"),
             )
     return summarise(dataset, outcomes, seconds=time.perf_counter() - started)

@@ -7,22 +7,9 @@ from random import Random
 
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import (
-    ContentRefused,
-    ContextTooLong,
-    ProviderError,
-    ProviderFailed,
-    ProviderRejected,
-    ProviderTimeout,
-    ProviderUnauthorized,
-    TaskUnsupported,
-    Unavailable,
-)
+from feedback_gateway.errors import DeploymentLimited, ProviderError, ProviderTimeout
+from feedback_gateway.llm.failures import FINAL, failure_of
 from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Deployment
-
-FINAL = frozenset(
-    kind.code for kind in (ProviderRejected, ProviderUnauthorized, ContextTooLong, ContentRefused, TaskUnsupported)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +24,8 @@ class FallbackClient:
     """Asks one deployment after the other, without waiting, until one answers.
 
     A deployment that rejected the request for good is not asked again in the same call, nor is one before the
-    moment its `Retry-After` named. Raises ProviderFailed, or Unavailable where no deployment knows the task.
+    moment its `Retry-After` named; one that is at its own limit makes room for another. Raises ProviderFailed,
+    RateLimited where there was nothing but limits, or Unavailable where no deployment knows the task.
     """
 
     def __init__(
@@ -55,11 +43,19 @@ class FallbackClient:
 
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:
         """One round over everyone who may still be asked."""
-        members = self.plan(request.model, call)
-        for left, member in zip(range(len(members), 0, -1), members, strict=True):
+        order = self._order(request.model, call)
+        chosen = plan(order, call)
+        due = list(chosen)
+        while due:
+            member = due.pop(0)
             try:
-                async with asyncio.timeout(self._share(call, left=left)):
+                async with asyncio.timeout(self._share(call, left=len(due) + 1)):
                     completion = await member.client.complete(request, call)
+            except DeploymentLimited:
+                spare = [other for other in order if other not in chosen][:1]
+                chosen += spare
+                due = sorted(due + spare, key=order.index)
+                continue
             except ProviderError:
                 continue
             except TimeoutError:
@@ -67,27 +63,20 @@ class FallbackClient:
                 continue
             call.deployment = member.deployment.name
             return completion
-        raise self._failure(request.model, call)
+        raise failure_of(request.model, call, now=self._clock.monotonic())
 
     def _share(self, call: Call, *, left: int) -> float | None:
         """The seconds one of `left` deployments may take, so that one that hangs leaves time for the others."""
         return None if left == 1 else (call.deadline - self._clock.monotonic()) / left
 
-    def plan(self, alias: str, call: Call) -> list[Member]:
-        """Who is asked in this round, in this order, at most `call.attempts_left` of them.
+    def _order(self, alias: str, call: Call) -> list[Member]:
+        """Everyone who may be asked now, best first: by weight within an alias, alias after alias of the chain.
 
-        Who answered this call before comes first (a repair turn goes to whoever erred). Where attempts are fewer
-        than deployments every alias of the chain keeps one, so that a fallback is reached at all.
+        Who answered this call before comes first of all: a repair turn goes to whoever erred.
         """
-        chain = [self._by_weight(name, call) for name in (alias, *self._fallbacks.get(alias, ()))]
-        chain = [group for group in chain if group]
-        spare = max(call.attempts_left - len(chain), 0)
-        chosen = [member for group in chain for member in group if member.deployment.name == call.deployment]
-        for group in chain:
-            extra = min(spare, len(group) - 1)
-            spare -= extra
-            chosen += [member for member in group[: 1 + extra] if member not in chosen]
-        return chosen[: call.attempts_left]
+        chain = [alias, *self._fallbacks.get(alias, ())]
+        members = [member for name in chain for member in self._by_weight(name, call)]
+        return sorted(members, key=lambda member: member.deployment.name != call.deployment)
 
     def _by_weight(self, alias: str, call: Call) -> list[Member]:
         """A random order in which the first place falls to each in proportion to its weight (Efraimidis and Spirakis).
@@ -107,19 +96,25 @@ class FallbackClient:
         weight = member.deployment.weight
         return self._random.random() ** (1 / weight) if weight > 0 else -self._random.random()
 
-    def _failure(self, alias: str, call: Call) -> ProviderFailed | Unavailable:
-        last = {attempt.deployment: attempt for attempt in call.attempts}
-        if last and all(attempt.error == TaskUnsupported.code for attempt in last.values()):
-            return Unavailable(next(iter(last.values())).detail or "")
-        told = "; ".join(describe(attempt) for attempt in call.attempts if attempt.error)
-        hopeful = [attempt for attempt in last.values() if attempt.error not in FINAL]
-        now = self._clock.monotonic()
-        waits = [max(attempt.retry_at - now, 0.0) for attempt in hopeful if attempt.retry_at is not None]
-        return ProviderFailed(
-            f"model {alias!r}: {told or 'no deployment may be asked'}",
-            retryable=bool(hopeful),
-            retry_after=min(waits) if waits and len(waits) == len(hopeful) else None,
-        )
+
+def plan(order: Sequence[Member], call: Call) -> list[Member]:
+    """Who of `order` is asked in this round, at most `call.attempts_left` of them.
+
+    Where attempts are fewer than deployments every alias keeps one, so that a fallback is reached at all.
+    """
+    aliases = {member.deployment.alias for member in order}
+    spare = max(call.attempts_left - len(aliases), 0)
+    chosen = []
+    for member in order:
+        alias = member.deployment.alias
+        if alias in aliases:
+            aliases.remove(alias)
+        elif spare:
+            spare -= 1
+        else:
+            continue
+        chosen.append(member)
+    return chosen[: call.attempts_left]
 
 
 def give_up(call: Call, deployment: Deployment) -> None:
@@ -133,9 +128,3 @@ def give_up(call: Call, deployment: Deployment) -> None:
 def is_barred(attempt: Attempt, now: float) -> bool:
     """Whether this attempt's outcome forbids asking its deployment again now."""
     return attempt.error in FINAL or (attempt.retry_at is not None and attempt.retry_at > now)
-
-
-def describe(attempt: Attempt) -> str:
-    """One attempt's failure in words, for the caller."""
-    status = f" (HTTP {attempt.http_status})" if attempt.http_status else ""
-    return f"{attempt.deployment}: {attempt.error}{status}: {attempt.detail}"

@@ -32,6 +32,8 @@ from feedback_gateway.settings import prepare_litellm_environment
 NO_FAILURE_ON_THE_WIRE = (None, HTTPStatus.OK, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Statuses that litellm gives to its own failure to read an answer."""
 LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
+TALKATIVE = ("openai", "httpx", "httpcore", "aiohttp", "botocore", "urllib3")
+"""Loggers of what litellm uses: below warnings they tell prompts, and addresses that hold keys."""
 TAKE_SCHEMAS = frozenset({"azure", "hosted_vllm", "llamafile", "ollama", "ollama_chat", "openai", "openrouter", "xai"})
 """Providers that take a JSON Schema, or say so with a 400, where litellm's table does not know the model."""
 OURS = (
@@ -180,6 +182,8 @@ def import_litellm() -> ModuleType:
     """Import litellm with everything off that it would do on its own account."""
     prepare_litellm_environment()
     warnings.filterwarnings("ignore", message=".*`ReadOnly` qualifier", category=UserWarning)  # about its own types
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # its warnings repeat prompts; every failure is raised
     import litellm  # noqa: PLC0415 - only when a provider is first needed
 
     litellm.suppress_debug_info = True
@@ -188,9 +192,9 @@ def import_litellm() -> ModuleType:
     litellm.redact_messages_in_exceptions = True
     litellm.cache = None
     for name in LOGGERS:
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [logging.NullHandler()]
-        logger.setLevel(logging.CRITICAL)  # its warnings repeat prompts; every failure reaches us as an exception
+        logging.getLogger(name).handlers[:] = [logging.NullHandler()]
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     repair(litellm)
     return litellm
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import ProviderError, ProviderTimeout
+from feedback_gateway.llm.budgeting import bound_of
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Provider, Usage
 from feedback_gateway.llm.prices import cost
 
@@ -27,16 +28,17 @@ class MeteringClient:
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:
         """Ask once. Raises ProviderError; on cancellation the attempt stays in `call.pending` until it is settled."""
         await self._inner.prepare()
-        attempt = call.start_attempt(self._deployment, started_at=self._clock.now(), purpose=request.purpose)
+        attempt = call.start_attempt(
+            self._deployment,
+            started_at=self._clock.now(),
+            purpose=request.purpose,
+            bound_usd=bound_of(request, self._deployment),
+        )
         try:
             if self._deployment.is_free:
                 attempt.cost_usd = Decimal(0)
                 return await self._ask(request, call, attempt)
-            task = asyncio.create_task(self._ask(request, call, attempt))
-            call.pending.add(task)
-            task.add_done_callback(call.pending.discard)
-            task.add_done_callback(retrieve)
-            return await asyncio.shield(task)
+            return await asyncio.shield(call.begin(self._ask(request, call, attempt)))
         except asyncio.CancelledError:
             attempt.status = "abandoned"
             raise
@@ -67,6 +69,7 @@ class MeteringClient:
         attempt.error = error.code
         attempt.detail = error.detail
         attempt.http_status = error.status
+        attempt.is_lost = error.is_lost
         if error.retry_after is not None:
             attempt.retry_at = self._clock.monotonic() + error.retry_after
         if error.usage is not None:
@@ -76,9 +79,3 @@ class MeteringClient:
         attempt.usage = usage
         if self._deployment.rates is not None:
             attempt.cost_usd = cost(usage, self._deployment.rates)
-
-
-def retrieve(task: asyncio.Task[Completion]) -> None:
-    """Take the outcome of a task that nobody awaits, so that its failure is no unhandled one: it is in the attempt."""
-    if not task.cancelled():
-        task.exception()

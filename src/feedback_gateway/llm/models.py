@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from feedback_gateway.ratelimits.models import UNLIMITED, Allowance
+
 if TYPE_CHECKING:
     from feedback_gateway.calls.models import Call
 
@@ -106,7 +108,8 @@ class Deployment:
     """One place that can answer for an alias: `model` is LiteLLM's `provider/model`, `params` go to the call.
 
     `name` is unique and what answers and logs show; `rates` is None where no price is known; `timeout_s` bounds
-    one attempt. `params` may hold keys, so they stay out of the representation.
+    one attempt; `allowance` what it may be sent a minute. `params` may hold keys, so they stay out of the
+    representation.
     """
 
     alias: str
@@ -116,6 +119,7 @@ class Deployment:
     weight: float = 1.0
     timeout_s: float = 60.0
     rates: Rates | None = None
+    allowance: Allowance = UNLIMITED
 
     @property
     def is_free(self) -> bool:

@@ -12,6 +12,8 @@ from feedback_gateway.llm.models import Rates, Usage
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
 """Wide enough for any price times any count; rounding would raise rather than lose a digit."""
 
+ZERO = Decimal(0)
+
 FIELDS = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
@@ -53,6 +55,17 @@ def cost(usage: Usage, rates: Rates) -> Decimal:
         )
 
 
+def most_cost(rates: Rates, *, input_tokens: int, output_tokens: int) -> Decimal:
+    """The most that so many tokens can cost in USD, whichever of them are cached, written to a cache or thought."""
+    dearest = ZERO
+    for level in (rates, *(dearer for threshold, dearer in rates.tiers if input_tokens > threshold)):
+        inputs = max(level.input, level.cache_read or ZERO, level.cache_write or ZERO)
+        outputs = max(level.output, level.reasoning or ZERO)
+        with localcontext(EXACT):
+            dearest = max(dearest, input_tokens * inputs + output_tokens * outputs)
+    return dearest
+
+
 def rates_from(entry: Mapping[str, Any]) -> Rates | None:
     """The rates of a row of LiteLLM's price table, or of `litellm_params` or `model_info` with prices in them.
 
@@ -85,14 +98,6 @@ def merge(*entries: Mapping[str, Any] | None) -> dict[str, Any]:
         replaced += [FIELDS["reasoning"]] if FIELDS["output"] in given else []
         merged = {key: value for key, value in merged.items() if not key.startswith(tuple(replaced))} | given
     return merged
-
-
-def format_usd(value: Decimal) -> str:
-    """A plain decimal string: no exponent, no trailing zeros, `"0"` for nothing."""
-    if not value:
-        return "0"
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def is_price(key: str) -> bool:

@@ -76,6 +76,8 @@ PLAIN = (
 )
 """Words of any error message: they give nothing away even where a user wrote them too."""
 UNREACHABLE = re.compile(r"(?i)connection (?:error|refused)|cannot connect|name or service not known|getaddrinfo")
+BROKEN = frozenset({"ReadError", "RemoteProtocolError", "WriteError", "ClientPayloadError", "ServerDisconnectedError"})
+"""What httpx and aiohttp call a connection that broke."""
 UNREACHED = "no connection; is api_base right, and is the server running?"
 MISSING = re.compile(r"No module named '([\w.]+)'")
 WORD = re.compile(r"\w+")
@@ -95,13 +97,30 @@ def translate(
     headers = getattr(error, "litellm_response_headers", None)
     status = status_of(error) if headers is not None else None
     kind = kind_of(error)
-    said = provider_message(error) if headers is not None else UNREACHED if UNREACHABLE.search(str(error)) else ""
+    said = (
+        provider_message(error)
+        if headers is not None
+        else UNREACHED
+        if UNREACHABLE.search(str(error)) and not is_lost(error)
+        else ""
+    )
     return kind(
         sentence(kind, status=status, said=scrub(said, secrets=secrets, prompt=prompt)),
         status=status,
         retry_after=retry_after(headers or {}, now=now),
         usage=usage,
+        is_lost=headers is None and is_lost(error),
     )
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection broke when the request was under way: the provider may have answered, and bills that."""
+    current: BaseException | None = error
+    while current is not None:
+        if type(current).__name__ in BROKEN:
+            return True
+        current = current.__cause__ or current.__context__
+    return False
 
 
 def kind_of(error: BaseException) -> type[ProviderError]:

@@ -5,6 +5,7 @@ from itertools import chain, repeat
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import GatewayError
+from feedback_gateway.ledger.models import Grant, Hold
 from feedback_gateway.llm.models import Completion, CompletionRequest, FinishReason, Usage
 
 Step = Completion | GatewayError | Callable[[CompletionRequest], Completion]
@@ -14,6 +15,16 @@ def answer(content: str, *, usage: Usage | None = None, finish_reason: FinishRea
     """A completion as a provider would give it; 100 tokens in and 20 out unless `usage` says otherwise."""
     usage = usage or Usage(uncached_input_tokens=100, output_tokens=20)
     return Completion(content=content, finish_reason=finish_reason, model="scripted", usage=usage)
+
+
+class OpenPurse:
+    """Sets aside whatever is asked for, and keeps no account of it."""
+
+    owner = "scripted"
+
+    async def hold(self, hold: Hold) -> Grant:  # noqa: ARG002 the protocol's
+        """Grant."""
+        return Grant()
 
 
 class ScriptedClient:

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 
 from feedback_gateway.calls.models import Call
-from feedback_gateway.errors import InvalidModelOutput, ProviderFailed
+from feedback_gateway.errors import BudgetExceeded, InvalidModelOutput, ProviderFailed
 from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Message
 from feedback_gateway.llm.parsing import OutputError, coerce, parse_object
 
@@ -45,7 +45,7 @@ class ValidatingClient:
             raise InvalidModelOutput(f"{completion.deployment}: {flaw}; no attempt was left for a repair")
         try:
             repaired = await self._inner.complete(repair(request, completion, flaw), call)
-        except ProviderFailed as error:
+        except (ProviderFailed, BudgetExceeded) as error:
             raise InvalidModelOutput(f"{completion.deployment}: {flaw}; the repair failed: {error.detail}") from None
         try:
             return validated(repaired, request)
@@ -73,23 +73,33 @@ def parse(completion: Completion) -> dict[str, Any]:
 
 
 def check(value: object, schema: Mapping[str, Any]) -> None:
-    """Hold `value` to `schema`. Raises OutputError that names the first few flaws and where they are."""
+    """Hold `value` to `schema`. Raises OutputError that names the first few flaws and where they are.
+
+    It quotes nothing of the value, which may repeat what a user wrote: its model sees the whole answer again.
+    """
     validator = compiled(json.dumps(schema, sort_keys=True))
     if validator.is_valid(value):
         return
     flaws = []
     for error in validator.iter_errors(value):
         place = "/".join(str(part) for part in error.instance_path) or "the answer"
-        flaws.append(f"{place}: {error.message[:MAX_ECHO]}")
+        flaws.append(f"{place}: {message_of(error)[:MAX_ECHO]}")
         if len(flaws) == MAX_ERRORS:
             break
     raise OutputError("; ".join(flaws))
 
 
+def message_of(error: jsonschema_rs.ValidationError) -> str:
+    """What is wrong, without the names of properties that the schema does not know."""
+    if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
+        return f"holds {len(error.kind.unexpected)} properties that the schema does not know"
+    return error.message
+
+
 @lru_cache(maxsize=256)
 def compiled(schema: str) -> jsonschema_rs.Draft202012Validator:
     """The validator of one schema, given as canonical JSON."""
-    return jsonschema_rs.Draft202012Validator(json.loads(schema))
+    return jsonschema_rs.Draft202012Validator(json.loads(schema), mask="the value")
 
 
 def repair(request: CompletionRequest, completion: Completion, flaw: OutputError) -> CompletionRequest:

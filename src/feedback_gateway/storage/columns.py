@@ -46,6 +46,7 @@ class Money(TypeDecorator[Decimal]):
         if not isinstance(exponent, int) or exponent < -DIGITS or value.adjusted() > DIGITS:
             message = f"{value} is no amount of money"
             raise ValueError(message)
+        value = value.copy_abs() if value.is_zero() else value  # PostgreSQL knows no -0
         return format(value, "f") if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
@@ -91,6 +92,13 @@ class DecimalSum:
         return None if self._sum is None else format(self._sum, "f")
 
 
+def decimal_add(left: str | None, right: str | None) -> str | None:
+    """SQLite's `decimal_add`: adds two decimal texts exactly; NULL adds nothing."""
+    if left is None or right is None:
+        return right if left is None else left
+    return format(EXACT.add(Decimal(left), Decimal(right)), "f")
+
+
 class ExactSum(FunctionElement[Decimal]):
     """Sum of a `Money` column; NULL amounts are left out, and the sum of none is NULL."""
 
@@ -99,10 +107,26 @@ class ExactSum(FunctionElement[Decimal]):
     inherit_cache = True
 
 
+class ExactAdd(FunctionElement[Decimal]):
+    """`ExactAdd(a, b)`: the sum of two amounts of `Money`. NULL adds nothing; NULL and NULL is NULL."""
+
+    name = "exact_add"
+    type = Money()
+    inherit_cache = True
+
+
 class UtcDay(FunctionElement[str]):
     """The UTC day of a `UtcDateTime` column, as `2026-03-01`."""
 
     name = "utc_day"
+    type = Text()
+    inherit_cache = True
+
+
+class UtcHour(FunctionElement[str]):
+    """The UTC hour of a `UtcDateTime` column, as `2026-03-01T13`."""
+
+    name = "utc_hour"
     type = Text()
     inherit_cache = True
 
@@ -117,6 +141,17 @@ def _sum_on_sqlite(element: ExactSum, compiler: SQLCompiler, **options: Any) -> 
     return f"decimal_sum({compiler.process(element.clauses, **options)})"
 
 
+@compiles(ExactAdd)
+def _add(element: ExactAdd, compiler: SQLCompiler, **options: Any) -> str:
+    left, right = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"coalesce({left} + {right}, {left}, {right})"
+
+
+@compiles(ExactAdd, "sqlite")
+def _add_on_sqlite(element: ExactAdd, compiler: SQLCompiler, **options: Any) -> str:
+    return f"decimal_add({compiler.process(element.clauses, **options)})"
+
+
 @compiles(UtcDay)
 def _day(element: UtcDay, compiler: SQLCompiler, **options: Any) -> str:
     return f"to_char({compiler.process(element.clauses, **options)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
@@ -125,3 +160,13 @@ def _day(element: UtcDay, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(UtcDay, "sqlite")
 def _day_on_sqlite(element: UtcDay, compiler: SQLCompiler, **options: Any) -> str:
     return f"substr({compiler.process(element.clauses, **options)}, 1, 10)"
+
+
+@compiles(UtcHour)
+def _hour(element: UtcHour, compiler: SQLCompiler, **options: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **options)} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24')"
+
+
+@compiles(UtcHour, "sqlite")
+def _hour_on_sqlite(element: UtcHour, compiler: SQLCompiler, **options: Any) -> str:
+    return f"replace(substr({compiler.process(element.clauses, **options)}, 1, 13), ' ', 'T')"

@@ -1,96 +1,98 @@
-"""Opens the database, brings its schema up to date, and says in one sentence what is wrong with it.
+"""The database's public face: opens it, brings its schema up to date, writes, says in one sentence what is wrong.
 
-Everything here blocks: call it from a thread, never from the event loop.
+Everything here blocks: call it from a thread, never from the event loop. `sqlite.py` and `postgres.py` know the rest.
 """
 
 import logging
-import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    DisconnectionError,
-    IntegrityError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as WaitedTooLong
 
 from feedback_gateway.errors import ConfigurationError, GatewayError, Unavailable
-from feedback_gateway.storage.columns import DecimalSum
+from feedback_gateway.storage import postgres, sqlite
+from feedback_gateway.storage.forks import leave_connections_to_parents
 
 logger = logging.getLogger(__name__)
 
-HEAD = "0001"
-BUSY_TIMEOUT_S = 10.0
-PRAGMAS = (
-    # Readers never wait for the writer, nor it for them.
-    "PRAGMA journal_mode = WAL",
-    # A commit outlives the process, and with FULL the machine's power as well: one fsync a batch, off the request path.
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-)
+HEAD = "0002"
 RETRY_AFTER_S = 1.0
-CANNOT_BE_WRITTEN = "cannot be written; allow it for this user, on the file and its folder"
-LASTING = {
-    sqlite3.SQLITE_CANTOPEN: CANNOT_BE_WRITTEN,
-    sqlite3.SQLITE_PERM: CANNOT_BE_WRITTEN,
-    sqlite3.SQLITE_READONLY: CANNOT_BE_WRITTEN,
-    sqlite3.SQLITE_NOTADB: "is no SQLite database; name another file",
-    sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup, or name another file",
-}
-PASSING = {
-    sqlite3.SQLITE_FULL: "the disk is full; make room",
-    sqlite3.SQLITE_BUSY: "another process holds it locked",
-    sqlite3.SQLITE_LOCKED: "another process holds it locked",
-}
-NO_TABLE = "no such table"
-ROW_ERRORS = (IntegrityError, DataError, ProgrammingError)
+
+
+class Database(Protocol):
+    """What a module has to say about one kind of database."""
+
+    def open_engine(self, url: URL, /) -> Engine:
+        """Make the engine, hiding parameters from its errors. Raises ConfigurationError for a URL that cannot be."""
+        ...
+
+    def turn(self, engine: Engine, /) -> AbstractContextManager[None]:
+        """Hold what the threads of this process must not hold at once while they write."""
+        ...
+
+    def prepare_upgrade(self, connection: Connection, /) -> None:
+        """Let nobody else upgrade before the end of this transaction. Raises ConfigurationError where nobody can."""
+        ...
+
+    def is_row_error(self, error: DBAPIError, /) -> bool:
+        """Whether what a row holds is to blame."""
+        ...
+
+    def is_table_missing(self, error: BaseException | None, /) -> bool:
+        """Whether a table that the migrations made is not there."""
+        ...
+
+    def explain(self, error: BaseException | None, url: URL, name: str, /) -> GatewayError:
+        """Say what a failure means for whoever runs the gateway; `name` says which database."""
+        ...
+
+
+DATABASES: dict[str, Database] = {"sqlite": sqlite, "postgresql": postgres}
 
 
 def open_engine(database_url: str) -> Engine:
-    """Make the engine of `sqlite:///FILE`; nothing is opened yet. Raises ConfigurationError for any other URL."""
+    """Make the engine of `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; nothing is opened yet.
+
+    Raises ConfigurationError for a URL that cannot be.
+    """
     try:
-        url = make_url(database_url)
-    except ArgumentError:
+        url = make_url(database_url.replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError):
         raise ConfigurationError("database_url: no URL; write sqlite:///feedback-gateway.db") from None
-    if url.get_backend_name() != "sqlite":
-        raise ConfigurationError(f"database_url: {url.drivername!r} is not supported; use sqlite:///FILE")
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise ConfigurationError("database_url: name the file, as in sqlite:///feedback-gateway.db")
-    engine = create_engine(url.set(drivername="sqlite+pysqlite"), connect_args={"timeout": BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "checkout", _refuse_lost_file)
-    event.listen(engine, "begin", _begin)
+    if url.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"):
+        raise ConfigurationError(
+            f"database_url: {url.drivername!r} is not supported; use sqlite:///FILE or postgresql://USER@HOST/NAME"
+        )
+    engine = database_of(url).open_engine(url)
+    leave_connections_to_parents(engine)
     return engine
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine) -> str | None:
     """Create or migrate the schema, in one transaction, while other processes that start wait.
 
-    Raises ConfigurationError where the database cannot be used as configured, Unavailable where it cannot be used
-    right now. Alembic is imported only when there is something to migrate: it takes a good tenth of a second.
+    Returns the revision it found, None in an empty database. Raises ConfigurationError where the database cannot be
+    used as configured, Unavailable where it cannot be used right now. Alembic is imported only when there is
+    something to migrate: it takes a good tenth of a second.
     """
-    with storage_errors(engine), engine.connect() as connection:
-        connection.execution_options(begin="BEGIN IMMEDIATE")
-        with connection.begin():
-            version = schema_version(connection)
-            if version == HEAD:
-                return
-            if version is not None and not "0000" < version < HEAD:
-                raise ConfigurationError(
-                    f"database_url: {describe(engine.url)} has the schema {version}, newer than this feedback-gateway"
-                    f" knows ({HEAD}); install the version that wrote it, or name another file"
-                )
-            from feedback_gateway.storage.migrations.run import migrate  # noqa: PLC0415  (see the docstring)
+    with _explained(engine), _writing(engine) as connection:
+        database_of(engine.url).prepare_upgrade(connection)
+        version = schema_version(connection)
+        if version == HEAD:
+            return version
+        if version is not None and not "0000" < version < HEAD:
+            raise ConfigurationError(
+                f"{describe(engine.url)}: has the schema {version}, newer than this feedback-gateway"
+                f" knows ({HEAD}); install the version that wrote it, or name another database"
+            )
+        from feedback_gateway.storage.migrations.run import migrate  # noqa: PLC0415  (see the docstring)
 
-            migrate(connection)
+        migrate(connection)
+    return version
 
 
 def schema_version(connection: Connection) -> str | None:
@@ -102,62 +104,78 @@ def schema_version(connection: Connection) -> str | None:
 
 
 @contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes, committed at the end; the threads of this process take turns where they must.
+
+    Raises as `storage_errors` does. Must not be entered again by the thread that is in it.
+    """
+    with storage_errors(engine), _writing(engine) as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One transaction that reads: all its statements see the same moment of the database.
+
+    SQLite's are all of that kind, PostgreSQL's have to be asked. Raises as `storage_errors` does.
+    """
+    with storage_errors(engine), engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        yield connection
+
+
+@contextmanager
 def storage_errors(engine: Engine) -> Iterator[None]:
-    """Raise what the database says as ConfigurationError or Unavailable; what a row's content is to blame for stays."""
+    """Raise what the database says as ConfigurationError or Unavailable; what a row's content is to blame for stays.
+
+    A schema that was lost while it was in use is made again, for the next transaction.
+    """
     try:
-        yield
-    except ROW_ERRORS:
-        raise
-    except DBAPIError as error:
-        if NO_TABLE in str(error.orig):
+        with _explained(engine):
+            yield
+    except GatewayError as error:
+        cause = error.__cause__
+        if isinstance(cause, DBAPIError) and database_of(engine.url).is_table_missing(cause.orig):
             logger.warning("%s was lost while it was in use; it is begun anew", describe(engine.url))
             upgrade(engine)
-        raise explain(error.orig, engine.url) from error
+        raise
 
 
-def explain(error: BaseException | None, url: URL) -> GatewayError:
-    """Say what a failure of SQLite (sqlite.org/rescode.html) means for whoever runs the gateway."""
-    file = Path(url.database or "")
-    name = f"database_url: {describe(url)}"
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(file.absolute().parent):  # noqa: PTH112 - never raises
-        return ConfigurationError(f"{name}: the folder does not exist; create it, or name another file")
-    if code == sqlite3.SQLITE_CANTOPEN and os.path.isdir(file):  # noqa: PTH112 - likewise
-        return ConfigurationError(f"{name}: is a folder; name a file in it")
-    if code in LASTING:
-        return ConfigurationError(f"{name}: {LASTING[code]}")
-    return Unavailable(f"{name}: {PASSING.get(code, error)}", retry_after=RETRY_AFTER_S)
+def try_writing(engine: Engine) -> None:
+    """Write to a migrated database, and change nothing. Raises as `storage_errors` does where that cannot be."""
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
 
 def describe(url: URL) -> str:
-    """The URL without its password."""
-    return url.render_as_string(hide_password=True)
+    """The setting and the URL without its password, and without its query, which may hold another."""
+    plain = url.set(drivername=url.get_backend_name(), query={})
+    return f"database_url: {plain.render_as_string(hide_password=True)}"
 
 
-def _prepare(connection: Any, record: Any) -> None:
-    # The driver would begin transactions by itself, but not before DDL or SELECT; `_begin` does, always.
-    connection.isolation_level = None
-    for pragma in PRAGMAS:
-        connection.execute(pragma)
-    connection.create_aggregate("decimal_sum", 1, DecimalSum)
-    file = connection.execute("PRAGMA database_list").fetchone()[2]
-    record.info["file"] = file, _identity(file)
+def database_of(url: URL) -> Database:
+    """Who knows about this kind of database."""
+    return DATABASES[url.get_backend_name()]
 
 
-def _refuse_lost_file(_connection: object, record: Any, _proxy: object) -> None:
-    """Open the file again where another, or none, is at its place by now: rows written to a lost one are lost."""
-    file, identity = record.info["file"]
-    if _identity(file) != identity:
-        raise DisconnectionError
+@contextmanager
+def _writing(engine: Engine) -> Iterator[Connection]:
+    with database_of(engine.url).turn(engine), engine.connect() as connection:
+        connection.execution_options(begin=sqlite.BEGIN_WRITING)
+        with connection.begin():
+            yield connection
 
 
-def _identity(file: str) -> tuple[int, int] | None:
+@contextmanager
+def _explained(engine: Engine) -> Iterator[None]:
+    database = database_of(engine.url)
     try:
-        found = os.stat(file)  # noqa: PTH116 - asked for every transaction
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+        yield
+    except WaitedTooLong as error:
+        message = f"{describe(engine.url)}: this process does more with it at once than it can; try again"
+        raise Unavailable(message, retry_after=RETRY_AFTER_S) from error
+    except DBAPIError as error:
+        if database.is_row_error(error):
+            raise
+        raise database.explain(error.orig, engine.url, describe(engine.url)) from error

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from feedback_gateway.calls.models import Receipt
 from feedback_gateway.errors import GatewayError
+from feedback_gateway.ledger.models import Standing as BudgetStanding
+from feedback_gateway.ratelimits.models import Standing as RateStanding
 
 CacheMode = Literal["use", "bypass", "refresh"]
 
@@ -34,7 +36,10 @@ class Preference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The checked answer for one item, with what it cost."""
+    """The checked answer for one item, with what it cost.
+
+    `standing` is how the tightest rate limit of the consumer stands; `warnings` are budgets near their limit.
+    """
 
     call_id: str
     task: str
@@ -46,6 +51,8 @@ class Answer:
     cached: bool
     latency_ms: float
     receipt: Receipt
+    standing: RateStanding | None = None
+    warnings: tuple[BudgetStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,13 @@ from typing import Any, TypeVar
 from feedback_gateway.calls.models import Call
 from feedback_gateway.calls.recorder import Recorder
 from feedback_gateway.clock import Clock
+from feedback_gateway.consumers.admission import Admission
+from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, Problem
-from feedback_gateway.llm.models import CompletionClient, CompletionRequest
+from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
+from feedback_gateway.llm.tokens import token_estimate
 from feedback_gateway.prompts.render import render
+from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.tasks.checks import Checked, check_answer
 from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, parse_item, text_problems
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference
@@ -42,7 +46,7 @@ class Order:
     task: Task
     model: str
     review_below: float | None
-    consumer: str
+    consumer: Consumer
     ends_at: float | None
 
 
@@ -55,6 +59,8 @@ class TaskService:
         registry: TaskRegistry,
         client: CompletionClient,
         recorder: Recorder,
+        admission: Admission,
+        redactor: Redactor | None,
         taxonomy: Taxonomy,
         preferences: Mapping[str, Preference],
         aliases: Sequence[str],
@@ -65,6 +71,8 @@ class TaskService:
         self._registry = registry
         self._client = client
         self._recorder = recorder
+        self._admission = admission
+        self._redactor = redactor
         self._taxonomy = taxonomy
         self._preferences = preferences
         self._aliases = aliases
@@ -72,7 +80,7 @@ class TaskService:
         self._clock = clock
         self._new_fence = new_fence
 
-    async def run(self, name: str, item: object, *, consumer: str, options: CallOptions) -> Answer:
+    async def run(self, name: str, item: object, *, consumer: Consumer, options: CallOptions) -> Answer:
         """Answer one item. Raises UnknownTask, InvalidRequest, and whatever the completion raises."""
         outcome = await self._outcome(self._order(name, consumer=consumer, options=options), item)
         if isinstance(outcome, Failure):
@@ -80,13 +88,13 @@ class TaskService:
         return outcome
 
     async def run_many(
-        self, name: str, items: Sequence[object], *, consumer: str, options: CallOptions
+        self, name: str, items: Sequence[object], *, consumer: Consumer, options: CallOptions
     ) -> list[Answer | Failure]:
         """Answer many items, in their order; what is wrong with one is in its place and touches no other."""
         return [outcome async for outcome in self.stream(name, items, consumer=consumer, options=options)]
 
     async def stream(
-        self, name: str, items: Iterable[object] | AsyncIterable[object], *, consumer: str, options: CallOptions
+        self, name: str, items: Iterable[object] | AsyncIterable[object], *, consumer: Consumer, options: CallOptions
     ) -> AsyncIterator[Answer | Failure]:
         """Answer items as they are pulled, in their order, `limits.concurrency` of them at the same time.
 
@@ -126,7 +134,7 @@ class TaskService:
                 task.cancel()
             await asyncio.gather(*live, return_exceptions=True)
 
-    def _order(self, name: str, *, consumer: str, options: CallOptions) -> Order:
+    def _order(self, name: str, *, consumer: Consumer, options: CallOptions) -> Order:
         preference = self._preferences.get(name, NO_PREFERENCE)
         task = self._registry.get(name, options.prompt_version or preference.version)
         model = options.model or preference.model or task.prompt.model
@@ -134,9 +142,11 @@ class TaskService:
             known = ", ".join(self._aliases)
             problem = Problem(("options", "model"), f"no such model; there are: {known}")
             raise InvalidRequest(f"no model {options.model!r}", problems=[problem])
+        model = model if model in self._aliases else self._aliases[0]
+        consumer.scopes.require(task=name, model=model)
         return Order(
             task=task,
-            model=model if model in self._aliases else self._aliases[0],
+            model=model,
             review_below=preference.review_below,
             consumer=consumer,
             ends_at=None if options.timeout_s is None else self._clock.monotonic() + options.timeout_s,
@@ -147,15 +157,24 @@ class TaskService:
         try:
             item = parse_item(raw)
             taxonomy = self._taxonomy_for(order.task, item.inputs)
-            inputs = self._checked_inputs(order.task, item, taxonomy)
+            inputs = self._checked_inputs(order.task, item)
+            mask = None if self._redactor is None else self._redactor.session()
+            request = self._request(order, inputs if mask is None else mask.mask(inputs), taxonomy)
+            remaining_s = self._remaining(order)
+            standing = await self._admission.admit(order.consumer, tokens=token_estimate(request))
             async with self._recorder.record(
                 order.consumer,
                 order.task.name,
                 order.task.prompt.version,
                 order.model,
-                timeout_s=self._remaining(order),
+                timeout_s=remaining_s,
             ) as call:
-                checked = await self._ask(order, inputs, taxonomy, call)
+                call.inputs = item.inputs
+                completion = await self._client.complete(request, call)
+                if mask is not None:
+                    completion = replace(completion, value=mask.restore(completion.value))
+                checked = self._check(order, completion, inputs, taxonomy)
+                call.dropped_evidence, call.result = checked.dropped, checked.result
         except GatewayError as error:
             if call is None:
                 return Failure(id=id_of(raw), error=error)
@@ -173,11 +192,15 @@ class TaskService:
             cached=call.cached,
             latency_ms=call.latency_ms,
             receipt=call.receipt(),
+            standing=standing,
+            warnings=call.warnings,
         )
 
-    async def _ask(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy, call: Call) -> Checked:
+    def _request(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> CompletionRequest:
+        """The question to the model, with the taxonomy, which is nobody's feedback and so is never masked."""
         prompt = order.task.prompt
-        request = CompletionRequest(
+        inputs = {**inputs, "taxonomy": taxonomy.as_json()}
+        return CompletionRequest(
             model=order.model,
             messages=render(prompt, inputs, fence=self._new_fence()),
             output_schema=order.task.answer_schema(inputs),
@@ -187,17 +210,16 @@ class TaskService:
             items=(inputs,),
             taxonomy=inputs["taxonomy"],
         )
-        completion = await self._client.complete(request, call)
-        checked = check_answer(
+
+    def _check(self, order: Order, completion: Completion, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> Checked:
+        return check_answer(
             completion,
-            task=prompt.name,
+            task=order.task.name,
             inputs=inputs,
             taxonomy=taxonomy,
             review_below=order.review_below,
             reviewed="needs_review" in order.task.result_schema["properties"],
         )
-        call.dropped_evidence = checked.dropped
-        return checked
 
     def _taxonomy_for(self, task: Task, inputs: Mapping[str, Any]) -> Taxonomy:
         """The request's own taxonomy, where the task takes one, else the configured one.
@@ -214,8 +236,8 @@ class TaskService:
             return own
         return replace(own, teams=configured.teams, rules=configured.rules, default_team=configured.default_team)
 
-    def _checked_inputs(self, task: Task, item: Item, taxonomy: Taxonomy) -> Mapping[str, Any]:
-        """The inputs as prompt and model get them: complete, and in the one form that the task works on."""
+    def _checked_inputs(self, task: Task, item: Item) -> Mapping[str, Any]:
+        """The inputs in the one form that the task works on, but for the taxonomy."""
         problems = [
             *text_problems(item.inputs, most_chars=self._limits.text_chars),
             *id_problems(item.inputs),
@@ -226,7 +248,7 @@ class TaskService:
             detail = f"the item does not fit the task {task.name!r}: {place}: {problems[0].msg}"
             raise InvalidRequest(detail, problems=problems)
         inputs = as_texts(item) if "texts" in task.prompt.input_schema.get("properties", {}) else item.inputs
-        return {**inputs, "taxonomy": taxonomy.as_json()}
+        return {name: value for name, value in inputs.items() if name != "taxonomy"}
 
     def _remaining(self, order: Order) -> float | None:
         if order.ends_at is None:

@@ -1,0 +1,132 @@
+"""Sets money aside before a provider is asked. Requests that come together are answered in one transaction."""
+
+import asyncio
+import logging
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from feedback_gateway.errors import BudgetExceeded, GatewayError, Unavailable
+from feedback_gateway.ledger.amounts import format_usd
+from feedback_gateway.ledger.models import Budget, Grant, Hold, Refusal, Standing
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A hold, and where its outcome goes."""
+
+    hold: Hold
+    outcome: "asyncio.Future[Grant | Refusal]"
+
+    def settle(self, outcome: Grant | Refusal | GatewayError) -> None:
+        """Give the outcome, or raise the error, where it is awaited."""
+        if self.outcome.done():
+            return
+        if isinstance(outcome, GatewayError):
+            self.outcome.set_exception(type(outcome)(outcome.detail, retry_after=outcome.retry_after))
+        else:
+            self.outcome.set_result(outcome)
+
+
+class Ledger:
+    """Holds in batches, by a thread of its own: `write` takes them all in one transaction.
+
+    `owner` names this process, as whoever settles what it holds.
+    """
+
+    def __init__(self, write: Callable[[Sequence[Hold]], list[Grant | Refusal]], *, owner: str) -> None:
+        self.owner = owner
+        self._write = write
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._waiting: deque[Waiting] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._warned: set[tuple[str, Budget, datetime | None]] = set()
+
+    async def hold(self, hold: Hold) -> Grant | Refusal:
+        """Set money aside, durably, or say which budget has no room for it. Raises Unavailable if it cannot be.
+
+        A caller that is cancelled may have its money set aside all the same: let it run to its end.
+        """
+        outcome: asyncio.Future[Grant | Refusal] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(hold, outcome))
+        if self._worker is None or self._worker.done():
+            self._begin()
+        return await outcome
+
+    def _begin(self) -> None:
+        self._worker = asyncio.create_task(self._work(), name="ledger")
+        self._worker.add_done_callback(report)
+
+    async def _work(self) -> None:
+        while self._waiting:
+            taken = list(self._waiting)
+            self._waiting.clear()
+            try:
+                loop = asyncio.get_running_loop()
+                outcomes = await loop.run_in_executor(self._thread, self._write, [one.hold for one in taken])
+                for one, outcome in zip(taken, outcomes, strict=True):
+                    one.settle(outcome)
+                    self._warn(one.hold, outcome)
+            except GatewayError as error:
+                for one in taken:
+                    one.settle(error)
+            finally:
+                for one in taken:  # where neither was told, which a fault of ours would do
+                    one.settle(Unavailable("no money could be set aside; the gateway's log has the cause"))
+                if self._waiting:
+                    self._begin()
+
+    def _warn(self, hold: Hold, outcome: Grant | Refusal) -> None:
+        """Say once a period that a budget has reached its soft limit."""
+        for standing in outcome.warnings if isinstance(outcome, Grant) else ():
+            warned = (hold.consumer, standing.budget, standing.resets_at)
+            if warned not in self._warned:
+                self._warned.add(warned)
+                logger.warning("consumer %s: %s", hold.consumer, warning(standing))
+
+    async def close(self) -> None:
+        """End when what waits is done."""
+        if self._worker is not None:
+            await asyncio.wait({self._worker})
+        self._thread.shutdown(wait=True)
+
+
+def report(worker: asyncio.Task[None]) -> None:
+    """Log a fault of ours where it happened, without its text."""
+    if not worker.cancelled() and (fault := worker.exception()) is not None:
+        frames = "".join(traceback.format_tb(fault.__traceback__))
+        logger.error("setting money aside failed: %s\n%s", type(fault).__name__, frames)
+
+
+def exceeded(refusal: Refusal, *, amount: Decimal) -> BudgetExceeded:
+    """The refusal in words, with when it is worth another try."""
+    standing = refusal.standing
+    detail = f"the budget of {described(standing)}; this call may cost up to {format_usd(amount)}"
+    if not refusal.final:
+        return BudgetExceeded(f"{detail}; ask again when those under way are over", retry_after=RETRY_AFTER_S)
+    if standing.resets_at is None:
+        return BudgetExceeded(f"{detail}; it does not reset")
+    return BudgetExceeded(f"{detail}; it resets at {standing.resets_at:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def warning(standing: Standing) -> str:
+    """That a soft limit is reached, in words."""
+    return f"{standing.used:.0%} of the budget of {described(standing)}"
+
+
+def described(standing: Standing) -> str:
+    """A budget and what is gone of it."""
+    budget = standing.budget
+    period = "in all" if budget.period == "total" else f"a {budget.period}"
+    task = "" if budget.task is None else f" for the task {budget.task}"
+    spent, reserved = format_usd(standing.spent_usd), format_usd(standing.reserved_usd)
+    limit = format_usd(budget.limit_usd)
+    return f"{limit} USD {period}{task}: {spent} are spent and {reserved} reserved for calls under way"

@@ -1,0 +1,159 @@
+"""Sets money aside before a provider is asked: for the whole call at first, for each further attempt that needs more.
+
+What it is charged in the end is settled when the call is logged.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.clock import Clock
+from feedback_gateway.errors import BudgetExceeded, Unavailable
+from feedback_gateway.ledger.models import Grant, Hold, Refusal
+from feedback_gateway.ledger.service import exceeded
+from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Deployment
+from feedback_gateway.llm.prices import most_cost
+from feedback_gateway.llm.tokens import most_input_tokens
+
+FIRST_WAIT_S = 0.01
+LONGEST_WAIT_S = 0.2
+
+
+class Purse(Protocol):
+    """Where money is set aside; `owner` names this process."""
+
+    owner: str
+
+    async def hold(self, hold: Hold) -> Grant | Refusal:
+        """Set money aside, or say which budget has no room for it."""
+        ...
+
+
+class ReservingClient:
+    """Holds the most that the call's first attempt can cost at the dearest deployment that may answer it.
+
+    Where a budget has no room only because of calls under way, it waits for them until the call's deadline.
+    Raises BudgetExceeded, also where a deployment has no price and the consumer a budget.
+    """
+
+    def __init__(
+        self,
+        inner: CompletionClient,
+        purse: Purse,
+        *,
+        eligible: Callable[[str], Sequence[Deployment]],
+        clock: Clock,
+    ) -> None:
+        self._inner = inner
+        self._purse = purse
+        self._eligible = eligible
+        self._clock = clock
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+        """Hold, then complete. Nothing is held where every deployment is free."""
+        billed = [deployment for deployment in self._eligible(request.model) if not deployment.is_free]
+        if billed:
+            await reserve(self._purse, call, amount_for(request, call, billed), clock=self._clock)
+        return await self._inner.complete(request, call)
+
+
+class CoveringClient:
+    """Lets an attempt at one deployment begin only when what is held covers it, with all that went before.
+
+    What an attempt that failed outright did not cost is there for the next one. Raises BudgetExceeded.
+    """
+
+    def __init__(self, inner: CompletionClient, deployment: Deployment, purse: Purse, *, clock: Clock) -> None:
+        self._inner = inner
+        self._deployment = deployment
+        self._purse = purse
+        self._clock = clock
+
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+        """Cover, then complete."""
+        if not self._deployment.is_free:
+            bound = amount_for(request, call, [self._deployment])
+            _, owed = call.owed()
+            needed = None if bound is None or owed is None else owed + bound
+            if not call.is_held or (needed is not None and needed > (call.held_usd or 0)):
+                if (
+                    call.is_held and owed and owed < (call.held_usd or 0)
+                ):  # who waits for others holds no more than is owed
+                    await reserve(self._purse, call, owed, clock=self._clock)
+                await reserve(self._purse, call, needed, clock=self._clock)
+        return await self._inner.complete(request, call)
+
+
+def amount_for(request: CompletionRequest, call: Call, deployments: Sequence[Deployment]) -> Decimal | None:
+    """The most that one attempt at the dearest of `deployments` can cost, None where a price is not known.
+
+    Raises BudgetExceeded where it is not known and the call is charged to a budget.
+    """
+    bounds = [bound_of(request, deployment) for deployment in deployments]
+    known = [bound for bound in bounds if bound is not None]
+    if len(known) == len(bounds):
+        return max(known)
+    if call.budgets:
+        unpriced = next(one.name for one, bound in zip(deployments, bounds, strict=True) if bound is None)
+        raise BudgetExceeded(
+            f"the price of {unpriced} is not known, so no budget can cover the call; its operator can set "
+            "input_cost_per_token and output_cost_per_token"
+        )
+    return None
+
+
+def bound_of(request: CompletionRequest, deployment: Deployment) -> Decimal | None:
+    """The most that one attempt at `deployment` can cost in USD, None where its price is not known."""
+    if deployment.rates is None:
+        return None
+    return most_cost(deployment.rates, input_tokens=most_input_tokens(request), output_tokens=request.max_tokens)
+
+
+async def reserve(purse: Purse, call: Call, amount: Decimal | None, *, clock: Clock) -> None:
+    """Hold `amount` for the call in all. Raises BudgetExceeded where that cannot be had before the deadline."""
+    hold = Hold(
+        call_id=call.call_id,
+        consumer=call.consumer,
+        task=call.task,
+        prompt_version=call.prompt_version,
+        model=call.model,
+        created_at=call.created_at,
+        owner=purse.owner,
+        amount_usd=amount,
+        budgets=call.budgets,
+    )
+    wait_s = FIRST_WAIT_S
+    while isinstance(outcome := await hold_in_time(purse, hold, call, clock=clock), Refusal):
+        if outcome.final or clock.monotonic() + wait_s >= call.deadline:
+            raise exceeded(outcome, amount=amount or Decimal(0))
+        await clock.sleep(wait_s)
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+async def hold_in_time(purse: Purse, hold: Hold, call: Call, *, clock: Clock) -> Grant | Refusal:
+    """Hold, but wait for a database that hangs no longer than the call may take. Raises Unavailable."""
+    try:
+        async with asyncio.timeout(call.deadline - clock.monotonic()):
+            return await hold_to_the_end(purse, hold, call)
+    except TimeoutError:
+        raise Unavailable("the database was too slow to set money aside for the call", retry_after=1.0) from None
+
+
+async def hold_to_the_end(purse: Purse, hold: Hold, call: Call) -> Grant | Refusal:
+    """Hold, and let the call know of it even if whoever asked is cancelled meanwhile, so that it is settled.
+
+    While nobody knows whether money was set aside, as after a commit that was not confirmed, it counts as held.
+    """
+
+    async def held() -> Grant | Refusal:
+        was_held, call.is_held = call.is_held, True
+        outcome = await purse.hold(hold)
+        if isinstance(outcome, Grant):
+            call.held_usd, call.warnings = hold.amount_usd, outcome.warnings
+        else:
+            call.is_held = was_held
+        return outcome
+
+    return await asyncio.shield(call.begin(held()))

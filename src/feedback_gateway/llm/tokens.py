@@ -1,0 +1,36 @@
+"""How many tokens a request may take, told from its length: no tokenizer runs on the event loop. Pure."""
+
+import json
+import math
+import unicodedata
+
+from feedback_gateway.llm.models import CompletionRequest
+
+BYTES_PER_TOKEN = 3
+OVERHEAD_TOKENS = 1_024
+"""For what providers put around the messages: roles, separators, instructions for tools (some hundred at most)."""
+
+
+def most_input_tokens(request: CompletionRequest) -> int:
+    """More than any tokenizer makes of the request's messages and schema.
+
+    A token stands for at least one byte of UTF-8, in whichever of the two forms that tokenizers read is longer: as it
+    was written, or normalised (NFKC). A schema may reach the model with its characters escaped.
+    """
+    size = sum(bytes_of(message.content) for message in request.messages)
+    escaped, plain = json.dumps(request.output_schema), json.dumps(request.output_schema, ensure_ascii=False)
+    return size + max(bytes_of(escaped), bytes_of(plain)) + OVERHEAD_TOKENS
+
+
+def bytes_of(text: str) -> int:
+    """UTF-8 bytes of the text or of its normal form, the more of both."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return (
+        size if text.isascii() else max(size, len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")))
+    )
+
+
+def token_estimate(request: CompletionRequest) -> int:
+    """Tokens that `request` counts as against a limit: a third of its messages' UTF-8 bytes, and all it may answer."""
+    length = sum(len(message.content.encode("utf-8", "surrogatepass")) for message in request.messages)
+    return math.ceil(length / BYTES_PER_TOKEN) + request.max_tokens

@@ -1,0 +1,90 @@
+"""The whole stack of wrappers over scripted providers, on a clock that jumps."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from random import Random
+
+from feedback_gateway.calls.models import Call
+from feedback_gateway.clock import ManualClock
+from feedback_gateway.errors import ProviderUnavailable
+from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Message, Rates
+from feedback_gateway.llm.scripted import OpenPurse, ScriptedClient, Step, answer
+from feedback_gateway.llm.stack import build_stack
+from feedback_gateway.ratelimits.models import UNLIMITED, Allowance
+from feedback_gateway.ratelimits.opening import memory_limiter
+from tests.llm.calls import new_call
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["label"],
+    "properties": {"label": {"type": "string", "enum": ["good", "bad"]}},
+}
+REQUEST = CompletionRequest(
+    model="default",
+    messages=(Message("user", "How is it?"),),
+    output_schema=SCHEMA,
+    max_tokens=50,
+    task="rate",
+)
+GOOD = answer('{"label": "good"}')
+BAD_LABEL = answer('{"label": "great"}')
+RATES = Rates(input=Decimal("0.00001"), output=Decimal("0.00002"))
+
+
+def outage() -> ProviderUnavailable:
+    """A 500 of the provider."""
+    return ProviderUnavailable("internal error", status=500)
+
+
+class Bench:
+    """A stack over scripted providers with a clock of its own."""
+
+    def __init__(
+        self,
+        scripts: Mapping[str, Sequence[Step]],
+        *,
+        attempts: int = 3,
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
+        weights: Mapping[str, float] | None = None,
+        allowances: Mapping[str, Allowance] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.clock = ManualClock()
+        self.clients = {name: ScriptedClient(steps) for name, steps in scripts.items()}
+        self.attempts = attempts
+        deployments = [
+            Deployment(
+                alias=name.split("/")[0],
+                name=name,
+                model=name,
+                weight=(weights or {}).get(name, 1.0),
+                rates=RATES,
+                allowance=(allowances or {}).get(name, UNLIMITED),
+            )
+            for name in scripts
+        ]
+        self.client = build_stack(
+            deployments,
+            lambda deployment: self.clients[deployment.name],
+            fallbacks=fallbacks or {},
+            backoff_s=0.5,
+            max_backoff_s=8.0,
+            purse=OpenPurse(),
+            limiter=memory_limiter(self.clock),
+            clock=self.clock,
+            random=Random(seed),
+        )
+
+    def call(self, *, deadline: float = 30.0) -> Call:
+        """A fresh call."""
+        return new_call(self.clock, deadline_s=deadline, attempts=self.attempts)
+
+    async def complete(self, call: Call | None = None) -> Completion:
+        """One completion."""
+        return await self.client.complete(REQUEST, call or self.call())
+
+    @property
+    def sent(self) -> int:
+        """Requests that reached any provider."""
+        return sum(len(client.requests) for client in self.clients.values())

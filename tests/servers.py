@@ -1,0 +1,157 @@
+"""A real PostgreSQL and a real Redis, started by the tests on free ports and gone with them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+DEADLINE_S = 60.0
+ROLE, PASSWORD = "gateway", "only-for-tests"
+# Nobody needs these rows after a power cut.
+FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+SETTINGS = ["shared_buffers=32MB", "max_connections=60", "wal_level=minimal", "max_wal_senders=0", "jit=off"]
+# `gateway` is let in as it is, everybody else by password.
+HBA = "\n".join(
+    [f"host all {ROLE} 127.0.0.1/32 trust", f"local all {ROLE} trust", "host all all 127.0.0.1/32 scram-sha-256", ""]
+)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def postgres_programs() -> Path | None:
+    """The folder of the newest PostgreSQL server on this machine."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    server = shutil.which("postgres")
+    return found[-1] if found else Path(server).parent if server else None
+
+
+class PostgresServer:
+    """A cluster in a folder of its own. Whoever runs the tests as root runs it as somebody else, as it insists."""
+
+    def __init__(self, programs: Path, folder: Path, *, fast: bool = True) -> None:
+        self.port = free_port()
+        self._programs = programs
+        self._folder = folder
+        self._user = "postgres" if os.getuid() == 0 else None
+        self._settings = SETTINGS + (FAST if fast else [])
+        self._server: subprocess.Popen[bytes] | None = None
+        if self._user:
+            shutil.chown(folder, self._user)
+        arguments = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", f"--username={ROLE}", "--no-sync"]
+        self._run(programs / "initdb", "--pgdata", folder / "data", *arguments)
+        (folder / "data" / "pg_hba.conf").write_text(HBA)
+
+    def url(self, database: str = "postgres", *, user: str = ROLE) -> str:
+        """The `database_url` of one database."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start, and return once connections are accepted."""
+        where: list[str | Path] = [
+            "-D",
+            self._folder / "data",
+            "-k",
+            self._folder,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+        ]
+        settings = [f"-c{setting}" for setting in self._settings]
+        with (self._folder / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [self._programs / "postgres", *where, *settings],
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+            )
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                psycopg.connect(self.url(), connect_timeout=5).close()
+            except psycopg.OperationalError:
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self._folder / "log").read_text()) from None
+            else:
+                return
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop: SIGINT ends sessions and shuts down, SIGQUIT leaves everything as after a crash."""
+        if self._server is not None:
+            self._server.send_signal(how)
+            self._server.wait(DEADLINE_S)
+            self._server = None
+
+    def execute(self, statement: str, *, database: str = "postgres") -> None:
+        """Run one statement as the owner of the cluster."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def schema(self, database: str, *, without: str = "nothing") -> str:
+        """The statements that make the schema, but for those of the table `without`."""
+        arguments = ["--schema-only", "--no-owner", f"--exclude-table={without}", self.url(database)]
+        dumped = self._run(self._programs / "pg_dump", *arguments)
+        return "\n".join(line for line in dumped.splitlines() if line and not line.startswith(("--", "\\")))
+
+    def _run(self, *command: str | Path) -> str:
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=self._folder, user=self._user)
+        return done.stdout
+
+
+@contextmanager
+def postgres_server(*, fast: bool = True) -> Iterator[PostgresServer]:
+    """A running cluster, removed afterwards. Skips the test where PostgreSQL is not installed."""
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    # Not below pytest's folder, which is closed to the user that the server runs as.
+    with tempfile.TemporaryDirectory(prefix="fg-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(programs, Path(folder), fast=fast)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """A running Redis that stores nothing on disk; gives its URL. Skips the test where Redis is not installed."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("Redis is not installed: apt-get install redis-server")
+    port = free_port()
+    options = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + DEADLINE_S
+    try:
+        with redis.Redis(port=port) as client:
+            while True:
+                try:
+                    client.ping()
+                except redis.ConnectionError:
+                    if server.poll() is not None or time.monotonic() > deadline:
+                        raise
+                else:
+                    break
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(DEADLINE_S)
