@@ -1,5 +1,6 @@
 """The sums by hour and day are those of the calls, at every moment and to the last digit."""
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -103,15 +104,14 @@ def test_the_report_of_any_period_equals_the_sum_over_its_calls(  # noqa: PLR091
     made = [[make_call(**fields) for fields in batch] for batch in batches]
     everything = [call for batch in made for call in batch]
     costs: dict[str, Decimal] = {}
+    clock = ManualClock(NOON)
 
     with open_database() as engine:
         for batch in made:
             CallRepository(engine).add(batch)
         for index, cost in corrections if everything else ():
             call = everything[index % len(everything)]
-            Corrections(engine, ManualClock(NOON + timedelta(seconds=len(costs)))).correct(
-                call.call_id, cost, by="somebody", reason="a wrong price"
-            )
+            Corrections(engine, clock).correct(call.call_id, cost, by="somebody", reason="a wrong price")
             costs[call.call_id] = cost
         rows = UsageReport(engine).usage(group_by, since=since, until=until, consumer=consumer)
 
@@ -128,7 +128,7 @@ def test_the_report_of_any_period_equals_the_sum_over_its_calls(  # noqa: PLR091
 
 @pytest.mark.parametrize(
     ("since", "until"),
-    [(None, None), (NOON, None), (None, NOON), (NOON - timedelta(hours=30), NOON), (NOON, NOON)],
+    [(None, None), (NOON, None), (None, NOON), (NOON - timedelta(hours=30), NOON)],
 )
 def test_whole_hours_are_reported_without_a_look_at_the_calls(
     engine: Engine, make_call: MakeCall, since: datetime | None, until: datetime | None
@@ -140,8 +140,8 @@ def test_whole_hours_are_reported_without_a_look_at_the_calls(
 
     UsageReport(engine).usage(["consumer"], since=since, until=until)
 
-    assert not [statement for statement in asked if "calls " in statement.split("FROM")[-1]]
-    assert len(asked) > (since != until)
+    assert not [statement for statement in asked if re.search(r"FROM calls\b", statement)]
+    assert any("usage_rollups" in statement for statement in asked)
 
 
 def test_a_call_that_is_added_again_counts_once(engine: Engine, make_call: MakeCall) -> None:
