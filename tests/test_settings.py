@@ -106,6 +106,7 @@ def test_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("retry: {deadline: 0s}", "retry.deadline"),
         ("retry: {deadline: -3}", "retry.deadline"),
         ("model_list: []", "model_list"),
+        ("log: {retention: 500d}", "rollups: must be kept at least as long as the calls are"),
         ("fallbacks: {default: [cheap]}", "fallbacks.default names the model 'cheap'"),
         ("tasks: {classify: {model: best}}", "tasks.classify names the model 'best'"),
         ("redis_url: ${REDIS}", "the environment has no REDIS"),
