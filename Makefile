@@ -33,6 +33,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.storage
+	$(BIN)/python -m tests.benchmarks.ratelimits
+	$(BIN)/python -m tests.benchmarks.usage
+	$(BIN)/python -m tests.benchmarks.retention
 
 replay: setup
 	$(BIN)/python -m tests.llm.replay
