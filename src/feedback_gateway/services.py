@@ -159,8 +159,9 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, clock: Clock) -> Bo
     redactor = Redactor()
     calls = CallRepository(engine, payload=payloads_kept(settings.log.payloads, redactor))
     retention = Retention(engine, clock, log=settings.log.retention, rollups=settings.log.rollups)
-    start(stack, watch_retention(retention.prune, clock, Random()))  # noqa: S311 spreads processes, keeps no secret
-    start(stack, watch_orphans(partial(settle_orphans, calls, liveness), clock))
+    pruning = watch_retention(retention.prune, clock, Random())  # noqa: S311 spreads processes, keeps no secret
+    start(stack, pruning, name="retention")
+    start(stack, watch_orphans(partial(settle_orphans, calls, liveness), clock), name="orphans")
     writer = BatchWriter(calls.add, clock)
     writer.start()
     stack.push_async_callback(writer.close)
@@ -190,9 +191,9 @@ def settle_orphans(calls: CallRepository, liveness: Liveness) -> int:
     return calls.settle_orphans(liveness.is_alive)
 
 
-def start(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+def start(stack: AsyncExitStack, work: Coroutine[Any, Any, None], *, name: str) -> None:
     """Do `work` in the background until `stack` is closed."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(work, name=name)
 
     async def stop() -> None:
         task.cancel()
