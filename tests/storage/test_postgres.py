@@ -333,8 +333,8 @@ def test_tables_that_were_dropped_in_use_are_made_anew(postgresql_engine: Engine
     with postgresql_engine.begin() as connection:
         connection.execute(
             text(
-                "DROP TABLE attempts, calls, alembic_version, ledger, spend, reservations, usage_rollups, payloads, keys, budgets, "
-                "consumers, secrets"
+                "DROP TABLE attempts, calls, alembic_version, ledger, spend, reservations, usage_rollups, payloads, "
+                "keys, budgets, consumers, secrets"
             )
         )
 
