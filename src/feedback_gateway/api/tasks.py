@@ -5,7 +5,6 @@ Plain Starlette, as the hottest route of all: no model of the whole body is buil
 
 import asyncio
 import json
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from feedback_gateway.api.bodies import parse_json, require_json
 from feedback_gateway.api.deps import caller_of, refuse_query, services_of
 from feedback_gateway.api.envelopes import Envelope, read_envelope
 from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, problem_response, redact
+from feedback_gateway.api.problems import limit_headers
 from feedback_gateway.api.rendering import answer_json, many_json
 from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import GatewayError, MethodNotAllowed
@@ -95,9 +95,7 @@ def account_headers(answer: Answer) -> dict[str, str]:
     """How the consumer's tightest limit stands, and which budget is near its end."""
     headers: dict[str, str] = {}
     if (standing := answer.standing) is not None:
-        headers["ratelimit-limit"] = str(standing.limit)
-        headers["ratelimit-remaining"] = str(standing.remaining)
-        headers["ratelimit-reset"] = str(math.ceil(standing.reset_s))
+        headers |= limit_headers(limit=standing.limit, remaining=standing.remaining, reset_s=standing.reset_s)
     if answer.warnings:
         headers["x-budget-warning"] = "; ".join(warning(one) for one in answer.warnings)
     return headers

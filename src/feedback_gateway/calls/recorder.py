@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from types import TracebackType
 
-from feedback_gateway.calls.models import Call, CallStatus
+from feedback_gateway.calls.models import Call, CallStatus, retrieve
 from feedback_gateway.calls.writer import LogWriter
 from feedback_gateway.clock import Clock
 from feedback_gateway.consumers.models import Consumer
@@ -77,8 +77,7 @@ class Recorder:
         self._settling[call.call_id] = call
 
         def settle(task: asyncio.Task[object]) -> None:
-            if not task.cancelled():
-                task.exception()  # taken, or asyncio would complain that nobody did
+            retrieve(task)
             self._log_if_settled(call)
 
         for task in call.pending:

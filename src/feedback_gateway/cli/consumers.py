@@ -175,6 +175,5 @@ def budget_text(budget: "Budget", used: Decimal) -> str:
     """`3.50 of 25 USD a month`."""
     from feedback_gateway.ledger.amounts import format_usd
 
-    period = "in all" if budget.period == "total" else f"a {budget.period}"
     task = f"{budget.task}: " if budget.task else ""
-    return f"{task}{format_usd(used)} of {format_usd(budget.limit_usd)} USD {period}"
+    return f"{task}{format_usd(used)} of {format_usd(budget.limit_usd)} USD {budget.span}"

@@ -18,6 +18,11 @@ class Budget:
     warn_at: Decimal = Decimal("0.8")
     task: str | None = None
 
+    @property
+    def span(self) -> str:
+        """Its period in words: `a day`, or `in all`."""
+        return "in all" if self.period == "total" else f"a {self.period}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:

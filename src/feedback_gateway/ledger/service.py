@@ -125,8 +125,7 @@ def warning(standing: Standing) -> str:
 def described(standing: Standing) -> str:
     """A budget and what is gone of it."""
     budget = standing.budget
-    period = "in all" if budget.period == "total" else f"a {budget.period}"
     task = "" if budget.task is None else f" for the task {budget.task}"
     spent, reserved = format_usd(standing.spent_usd), format_usd(standing.reserved_usd)
     limit = format_usd(budget.limit_usd)
-    return f"{limit} USD {period}{task}: {spent} are spent and {reserved} reserved for calls under way"
+    return f"{limit} USD {budget.span}{task}: {spent} are spent and {reserved} reserved for calls under way"

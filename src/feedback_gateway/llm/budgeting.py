@@ -78,9 +78,8 @@ class CoveringClient:
             _, owed = call.owed()
             needed = None if bound is None or owed is None else owed + bound
             if not call.is_held or (needed is not None and needed > (call.held_usd or 0)):
-                if (
-                    call.is_held and owed and owed < (call.held_usd or 0)
-                ):  # who waits for others holds no more than is owed
+                # Who waits for others holds no more than is owed, or two of them would wait for each other.
+                if call.is_held and owed and owed < (call.held_usd or 0):
                     await reserve(self._purse, call, owed, clock=self._clock)
                 await reserve(self._purse, call, needed, clock=self._clock)
         return await self._inner.complete(request, call)
@@ -91,23 +90,25 @@ def amount_for(request: CompletionRequest, call: Call, deployments: Sequence[Dep
 
     Raises BudgetExceeded where it is not known and the call is charged to a budget.
     """
-    bounds = [bound_of(request, deployment) for deployment in deployments]
-    known = [bound for bound in bounds if bound is not None]
-    if len(known) == len(bounds):
-        return max(known)
-    if call.budgets:
-        unpriced = next(one.name for one, bound in zip(deployments, bounds, strict=True) if bound is None)
+    unpriced = [deployment.name for deployment in deployments if deployment.rates is None]
+    if unpriced and call.budgets:
         raise BudgetExceeded(
-            f"the price of {unpriced} is not known, so no budget can cover the call; its operator can set "
+            f"the price of {unpriced[0]} is not known, so no budget can cover the call; its operator can set "
             "input_cost_per_token and output_cost_per_token"
         )
-    return None
+    if unpriced:
+        return None
+    tokens = most_input_tokens(request)
+    priced = [deployment.rates for deployment in deployments if deployment.rates is not None]
+    return max(most_cost(rates, input_tokens=tokens, output_tokens=request.max_tokens) for rates in priced)
 
 
 def bound_of(request: CompletionRequest, deployment: Deployment) -> Decimal | None:
     """The most that one attempt at `deployment` can cost in USD, None where its price is not known."""
     if deployment.rates is None:
         return None
+    if deployment.is_free:
+        return Decimal(0)
     return most_cost(deployment.rates, input_tokens=most_input_tokens(request), output_tokens=request.max_tokens)
 
 
