@@ -74,6 +74,7 @@ class Provider:
     def __init__(self, replies: Sequence[Reply]) -> None:
         self.replies = list(replies)
         self.bodies: list[dict[str, Any]] = []
+        self.close: Callable[[], None] = lambda: None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer every request of one connection."""
@@ -109,6 +110,7 @@ def gateway(tmp_path: Path) -> Gateway:
     ) -> AsyncIterator[tuple[Services, Provider]]:
         provider = Provider(replies)
         server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
+        provider.close = server.close
         port = server.sockets[0].getsockname()[1]
         params = DeploymentParams.model_validate(
             {
@@ -211,6 +213,40 @@ async def test_what_cannot_be_used_is_an_error_that_says_so_within_the_attempts(
     assert "planted" not in failure.value.detail
     assert TEXT not in failure.value.detail
     assert len(provider.bodies) <= 3
+
+
+def hang_up(writer: asyncio.StreamWriter) -> None:
+    """No word of an answer, only a dropped connection."""
+    writer.close()
+
+
+@pytest.mark.parametrize("reply", [cut_short, hang_up], ids=["half an answer", "none"])
+async def test_answer_that_was_lost_on_the_way_is_charged_at_its_bound(gateway: Gateway, reply: Reply) -> None:
+    """The provider may have billed it: a budget that took it for free would be overshot."""
+    async with gateway(reply) as (services, provider):
+        with pytest.raises(ProviderFailed) as failure:
+            await sentiment(services)
+        (line,) = services.books.ledger.entries()
+        held = services.books.ledger.holds()
+        call, attempts = services.books.calls.get(line.call_id)
+
+    assert "is the server running" not in failure.value.detail
+    assert len(attempts) == len(provider.bodies) > 0
+    assert (line.kind, call.cost_usd, held) == ("bound", None, [])
+    assert line.amount_usd is not None
+    assert line.amount_usd > 0
+
+
+async def test_request_that_never_left_costs_nothing(gateway: Gateway) -> None:
+    """A refused connection is no bill."""
+    async with gateway(ANSWERED) as (services, provider):
+        provider.close()
+        with pytest.raises(ProviderFailed) as failure:
+            await sentiment(services)
+
+        assert "is the server running" in failure.value.detail
+        assert services.books.ledger.entries() == []
+        assert services.books.ledger.holds() == []
 
 
 def billed_as(**usage: Any) -> Reply:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
 from feedback_gateway.clock import ManualClock, SystemClock
 from feedback_gateway.consumers.keys import digest_of
@@ -246,3 +246,31 @@ def test_lists_go_on_where_they_ended(service: Service, clock: ManualClock) -> N
     assert [one.name for one in (*first, *rest)] == names
     assert [one.consumer for one in (*some, *others)] == names
     assert [one.consumer for one in service().list_keys(consumer="c3")] == ["c3"]
+
+
+def test_process_that_has_known_an_admin_key_never_opens_again(service: Service, engine: Engine) -> None:
+    """Not even where the database that held it is lost and begun anew."""
+    by_start, by_key, by_making = service(), service(), service()
+    by_making.add(ACME)
+    made = by_making.create_key("acme", is_admin=True)
+    assert by_start.is_closed()
+    by_key.authenticate(made.secret, is_local=True)
+    with engine.begin() as connection:
+        connection.execute(delete(keys))
+
+    for process in (by_start, by_key, by_making):
+        with pytest.raises(Unauthorized):
+            process.authenticate(None, is_local=True)
+    assert service().authenticate(None, is_local=True).is_admin  # one that has known none
+
+
+def test_whoever_works_on_this_machine_can_be_disabled(service: Service) -> None:
+    """As any other consumer, and enabled again."""
+    consumers = service()
+    consumers.add(Consumer(name="local"))
+    consumers.disable("local")
+
+    with pytest.raises(Unauthorized, match="disabled"):
+        consumers.authenticate(None, is_local=True)
+    consumers.change("local", {"disabled_at": None})
+    assert consumers.authenticate(None, is_local=True).is_admin
