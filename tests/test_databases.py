@@ -1,5 +1,7 @@
 """What tests are given to keep things in is real, and empty."""
 
+from typing import LiteralString
+
 import psycopg
 import pytest
 import redis
@@ -31,10 +33,23 @@ def test_a_database_is_empty_when_it_is_opened_again(open_database: OpenDatabase
             assert (add_call(one), add_call(other)) == (1, 1)
 
 
-def test_a_database_with_other_tables_is_lent_to_nobody_again(postgresql_databases: Databases) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE attempts",
+        "CREATE TABLE theirs (id int)",
+        "ALTER TABLE payloads ADD CONSTRAINT refused CHECK (inputs NOT LIKE '%x%')",
+        "ALTER TABLE payloads ADD COLUMN more text",
+        "DROP INDEX ix_ledger_call_id",
+        "REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+    ],
+)
+def test_a_database_of_another_shape_is_lent_to_nobody_again(
+    postgresql_databases: Databases, change: LiteralString
+) -> None:
     """It is no longer what the next test needs."""
     with postgresql_databases.lend() as spoiled, psycopg.connect(spoiled) as connection:
-        connection.execute("DROP TABLE attempts")
+        connection.execute(change)
 
     with postgresql_databases.lend() as url:
         assert url != spoiled
