@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -30,9 +30,9 @@ from feedback_gateway.ledger.service import Ledger
 from feedback_gateway.llm.budgeting import Purse
 from feedback_gateway.llm.embedded_client import EmbeddedClient
 from feedback_gateway.llm.litellm_client import LiteLLMClient
-from feedback_gateway.llm.models import CompletionClient, Deployment, Provider, Rates
+from feedback_gateway.llm.models import Deployment, Provider, Rates
 from feedback_gateway.llm.price_table import PriceTable, deployment_rates, load_price_table
-from feedback_gateway.llm.stack import build_stack
+from feedback_gateway.llm.stack import Stack
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.ratelimits.models import Allowance, RateLimiter
 from feedback_gateway.ratelimits.opening import open_rate_limiter
@@ -114,13 +114,8 @@ async def open_services(
         rate_limiter = await stack.enter_async_context(open_rate_limiter(redis_url_of(settings), clock=clock))
         books = open_books(settings, stack, clock=clock)
         providers = Providers(stack, clock=clock)
-        client = client_of(
-            settings,
-            deployments,
-            provider or providers.client,
-            purse=books.purse,
-            limiter=rate_limiter,
-            clock=clock,
+        client = stack_of(settings, deployments, purse=books.purse, limiter=rate_limiter, clock=clock).tasks(
+            provider or providers.client
         )
         yield Services(
             settings=settings,
@@ -223,19 +218,12 @@ def aliases_of(deployments: Iterable[Deployment]) -> list[str]:
     return list(dict.fromkeys(deployment.alias for deployment in deployments))
 
 
-def client_of(
-    settings: Settings,
-    deployments: Iterable[Deployment],
-    provider: ProviderFactory,
-    *,
-    purse: Purse,
-    limiter: RateLimiter,
-    clock: Clock,
-) -> CompletionClient:
-    """The stack of wrappers over all deployments."""
-    return build_stack(
-        deployments,
-        provider,
+def stack_of(
+    settings: Settings, deployments: Sequence[Deployment], *, purse: Purse, limiter: RateLimiter, clock: Clock
+) -> Stack:
+    """The wrappers over all deployments."""
+    return Stack(
+        deployments=deployments,
         fallbacks=settings.fallbacks,
         purse=purse,
         backoff_s=settings.retry.backoff.total_seconds(),

@@ -13,7 +13,7 @@ from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.llm.litellm_client import LiteLLMClient, load_litellm
 from feedback_gateway.llm.models import Deployment, Usage
 from feedback_gateway.llm.scripted import OpenPurse
-from feedback_gateway.llm.stack import build_stack
+from feedback_gateway.llm.stack import Stack
 from feedback_gateway.ratelimits.opening import memory_limiter
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings
@@ -123,9 +123,8 @@ def adapter_stage(client: LiteLLMClient) -> Stage:
 
 def wrappers_stage() -> Stage:
     """Every wrapper around a provider that answers at once."""
-    client = build_stack(
-        [deployment("http://localhost")],
-        lambda _: InstantClient(),
+    wrappers = Stack(
+        deployments=[deployment("http://localhost")],
         fallbacks={},
         backoff_s=0.5,
         max_backoff_s=8,
@@ -134,6 +133,7 @@ def wrappers_stage() -> Stage:
         clock=SystemClock(),
         random=Random(1),
     )
+    client = wrappers.tasks(lambda _: InstantClient())
     request = workload.completion_request()
 
     async def run(_: int) -> None:

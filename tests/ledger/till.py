@@ -31,7 +31,7 @@ from feedback_gateway.llm.models import (
     Usage,
 )
 from feedback_gateway.llm.scripted import answer
-from feedback_gateway.llm.stack import build_stack
+from feedback_gateway.llm.stack import Stack
 from feedback_gateway.ratelimits.opening import memory_limiter
 
 Step = Completion | GatewayError | Callable[[CompletionRequest, Call], Awaitable[Completion]]
@@ -169,9 +169,8 @@ async def open_till(
         stack.push_async_callback(recorder.drain, 5.0)
         purse = Ledger(write(money.hold), owner="test")
         stack.push_async_callback(purse.close)
-        client = build_stack(
-            [deployment for deployment, _ in tellers],
-            lambda deployment: by_name[deployment.name],
+        wrappers = Stack(
+            deployments=[deployment for deployment, _ in tellers],
             fallbacks=fallbacks or {},
             purse=purse,
             backoff_s=0.001,
@@ -180,4 +179,5 @@ async def open_till(
             clock=clock,
             random=Random(1),
         )
+        client = wrappers.tasks(lambda deployment: by_name[deployment.name])
         yield Till(money=money, log=log, purse=purse, writer=writer, recorder=recorder, client=client, clock=clock)

@@ -9,7 +9,7 @@ from feedback_gateway.clock import ManualClock
 from feedback_gateway.errors import ProviderUnavailable
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Message, Rates
 from feedback_gateway.llm.scripted import OpenPurse, ScriptedClient, Step, answer
-from feedback_gateway.llm.stack import build_stack
+from feedback_gateway.llm.stack import Stack
 from feedback_gateway.ratelimits.models import UNLIMITED, Allowance
 from feedback_gateway.ratelimits.opening import memory_limiter
 from tests.llm.calls import new_call
@@ -64,9 +64,8 @@ class Bench:
             )
             for name in scripts
         ]
-        self.client = build_stack(
-            deployments,
-            lambda deployment: self.clients[deployment.name],
+        stack = Stack(
+            deployments=deployments,
             fallbacks=fallbacks or {},
             backoff_s=0.5,
             max_backoff_s=8.0,
@@ -75,6 +74,7 @@ class Bench:
             clock=self.clock,
             random=Random(seed),
         )
+        self.client = stack.tasks(lambda deployment: self.clients[deployment.name])
 
     def call(self, *, deadline: float = 30.0) -> Call:
         """A fresh call."""

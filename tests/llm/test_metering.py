@@ -36,7 +36,9 @@ class Slow(ScriptedClient):
         return await super().complete(request, call)
 
 
-def metered(provider: ScriptedClient, *, timeout_s: float = 60.0, rates: Rates | None = RATES) -> MeteringClient:
+def metered(
+    provider: ScriptedClient, *, timeout_s: float = 60.0, rates: Rates | None = RATES
+) -> MeteringClient[CompletionRequest, Completion]:
     """The wrapper around `provider`."""
     deployment = Deployment(alias="default", name="p/m", model="p/m", timeout_s=timeout_s, rates=rates)
     return MeteringClient(provider, deployment, clock=CLOCK)

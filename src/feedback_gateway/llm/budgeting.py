@@ -6,14 +6,14 @@ What it is charged in the end is settled when the call is logged.
 import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Generic, Protocol
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import BudgetExceeded, Unavailable
 from feedback_gateway.ledger.models import Grant, Hold, Refusal
 from feedback_gateway.ledger.service import exceeded
-from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Deployment
+from feedback_gateway.llm.models import AnswerT, Client, Deployment, Request, RequestT
 from feedback_gateway.llm.prices import most_cost
 from feedback_gateway.llm.tokens import most_input_tokens
 
@@ -31,7 +31,7 @@ class Purse(Protocol):
         ...
 
 
-class ReservingClient:
+class ReservingClient(Generic[RequestT, AnswerT]):
     """Holds the most that the call's first attempt can cost at the dearest deployment that may answer it.
 
     Where a budget has no room only because of calls under way, it waits for them until the call's deadline.
@@ -40,7 +40,7 @@ class ReservingClient:
 
     def __init__(
         self,
-        inner: CompletionClient,
+        inner: Client[RequestT, AnswerT],
         purse: Purse,
         *,
         eligible: Callable[[str], Sequence[Deployment]],
@@ -51,7 +51,7 @@ class ReservingClient:
         self._eligible = eligible
         self._clock = clock
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+    async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Hold, then complete. Nothing is held where every deployment is free."""
         billed = [deployment for deployment in self._eligible(request.model) if not deployment.is_free]
         if billed:
@@ -59,19 +59,19 @@ class ReservingClient:
         return await self._inner.complete(request, call)
 
 
-class CoveringClient:
+class CoveringClient(Generic[RequestT, AnswerT]):
     """Lets an attempt at one deployment begin only when what is held covers it, with all that went before.
 
     What an attempt that failed outright did not cost is there for the next one. Raises BudgetExceeded.
     """
 
-    def __init__(self, inner: CompletionClient, deployment: Deployment, purse: Purse, *, clock: Clock) -> None:
+    def __init__(self, inner: Client[RequestT, AnswerT], deployment: Deployment, purse: Purse, *, clock: Clock) -> None:
         self._inner = inner
         self._deployment = deployment
         self._purse = purse
         self._clock = clock
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+    async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Cover, then complete."""
         if not self._deployment.is_free:
             bound = amount_for(request, call, [self._deployment])
@@ -85,7 +85,7 @@ class CoveringClient:
         return await self._inner.complete(request, call)
 
 
-def amount_for(request: CompletionRequest, call: Call, deployments: Sequence[Deployment]) -> Decimal | None:
+def amount_for(request: Request, call: Call, deployments: Sequence[Deployment]) -> Decimal | None:
     """The most that one attempt at the dearest of `deployments` can cost, None where a price is not known.
 
     Raises BudgetExceeded where it is not known and the call is charged to a budget.
@@ -103,7 +103,7 @@ def amount_for(request: CompletionRequest, call: Call, deployments: Sequence[Dep
     return max(most_cost(rates, input_tokens=tokens, output_tokens=request.max_tokens) for rates in priced)
 
 
-def bound_of(request: CompletionRequest, deployment: Deployment) -> Decimal | None:
+def bound_of(request: Request, deployment: Deployment) -> Decimal | None:
     """The most that one attempt at `deployment` can cost in USD, None where its price is not known."""
     if deployment.rates is None:
         return None

@@ -1,21 +1,22 @@
 """One total time limit around everything a call does: waits, attempts and the repair turn."""
 
 import asyncio
+from typing import Generic
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import DeadlineExceeded
-from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
+from feedback_gateway.llm.models import AnswerT, Client, RequestT
 
 
-class DeadlineClient:
+class DeadlineClient(Generic[RequestT, AnswerT]):
     """Gives up, as DeadlineExceeded, when the call's deadline passes."""
 
-    def __init__(self, inner: CompletionClient, *, clock: Clock) -> None:
+    def __init__(self, inner: Client[RequestT, AnswerT], *, clock: Clock) -> None:
         self._inner = inner
         self._clock = clock
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+    async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Complete before `call.deadline`, or raise DeadlineExceeded."""
         remaining = call.deadline - self._clock.monotonic()
         try:

@@ -4,23 +4,24 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Generic
 
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import DeploymentLimited, ProviderError, ProviderTimeout
 from feedback_gateway.llm.failures import FINAL, failure_of
-from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Deployment
+from feedback_gateway.llm.models import AnswerT, Client, Deployment, RequestT
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Member(Generic[RequestT, AnswerT]):
     """A deployment and the client that asks it."""
 
     deployment: Deployment
-    client: CompletionClient
+    client: Client[RequestT, AnswerT]
 
 
-class FallbackClient:
+class FallbackClient(Generic[RequestT, AnswerT]):
     """Asks one deployment after the other, without waiting, until one answers.
 
     A deployment that rejected the request for good is not asked again in the same call, nor is one before the
@@ -30,7 +31,7 @@ class FallbackClient:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[Member[RequestT, AnswerT]],
         *,
         fallbacks: Mapping[str, Sequence[str]],
         clock: Clock,
@@ -41,7 +42,7 @@ class FallbackClient:
         self._clock = clock
         self._random = random
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+    async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """One round over everyone who may still be asked."""
         order = self._order(request.model, call)
         chosen = plan(order, call)
@@ -50,7 +51,7 @@ class FallbackClient:
             member = due.pop(0)
             try:
                 async with asyncio.timeout(self._share(call, left=len(due) + 1)):
-                    completion = await member.client.complete(request, call)
+                    answer = await member.client.complete(request, call)
             except DeploymentLimited:
                 spare = [other for other in order if other not in chosen][:1]
                 chosen += spare
@@ -62,14 +63,14 @@ class FallbackClient:
                 give_up(call, member.deployment)
                 continue
             call.deployment = member.deployment.name
-            return completion
+            return answer
         raise failure_of(request.model, call, now=self._clock.monotonic())
 
     def _share(self, call: Call, *, left: int) -> float | None:
         """The seconds one of `left` deployments may take, so that one that hangs leaves time for the others."""
         return None if left == 1 else (call.deadline - self._clock.monotonic()) / left
 
-    def _order(self, alias: str, call: Call) -> list[Member]:
+    def _order(self, alias: str, call: Call) -> list[Member[RequestT, AnswerT]]:
         """Everyone who may be asked now, best first: by weight within an alias, alias after alias of the chain.
 
         Who answered this call before comes first of all: a repair turn goes to whoever erred.
@@ -78,7 +79,7 @@ class FallbackClient:
         members = [member for name in chain for member in self._by_weight(name, call)]
         return sorted(members, key=lambda member: member.deployment.name != call.deployment)
 
-    def _by_weight(self, alias: str, call: Call) -> list[Member]:
+    def _by_weight(self, alias: str, call: Call) -> list[Member[RequestT, AnswerT]]:
         """A random order in which the first place falls to each in proportion to its weight (Efraimidis and Spirakis).
 
         A weight of 0 takes no share and stands in last.
@@ -92,12 +93,12 @@ class FallbackClient:
         ]
         return sorted(free, key=self._draw, reverse=True)
 
-    def _draw(self, member: Member) -> float:
+    def _draw(self, member: Member[RequestT, AnswerT]) -> float:
         weight = member.deployment.weight
         return self._random.random() ** (1 / weight) if weight > 0 else -self._random.random()
 
 
-def plan(order: Sequence[Member], call: Call) -> list[Member]:
+def plan(order: Sequence[Member[RequestT, AnswerT]], call: Call) -> list[Member[RequestT, AnswerT]]:
     """Who of `order` is asked in this round, at most `call.attempts_left` of them.
 
     Where attempts are fewer than deployments every alias keeps one, so that a fallback is reached at all.

@@ -1,28 +1,31 @@
 """Holds a deployment to the requests and tokens a minute that the operator set, before it is asked."""
 
 import math
+from typing import Generic
 
 from feedback_gateway.calls.models import Call, Refusal
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import DeploymentLimited, RateLimited
-from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Deployment
+from feedback_gateway.llm.models import AnswerT, Client, Deployment, RequestT
 from feedback_gateway.llm.tokens import token_estimate
 from feedback_gateway.ratelimits.models import RateLimiter
 
 
-class LimitingClient:
+class LimitingClient(Generic[RequestT, AnswerT]):
     """Takes each request from the deployment's allowance; one that does not fit is no attempt.
 
     Why, and when it may be asked again, stays in `call.refusals`.
     """
 
-    def __init__(self, inner: CompletionClient, deployment: Deployment, *, limiter: RateLimiter, clock: Clock) -> None:
+    def __init__(
+        self, inner: Client[RequestT, AnswerT], deployment: Deployment, *, limiter: RateLimiter, clock: Clock
+    ) -> None:
         self._inner = inner
         self._deployment = deployment
         self._limiter = limiter
         self._clock = clock
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+    async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Ask, if the allowance has room. Raises DeploymentLimited."""
         name = self._deployment.name
         call.refusals.pop(name, None)

@@ -3,16 +3,17 @@
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from typing import Generic
 
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import ProviderError, ProviderTimeout
 from feedback_gateway.llm.budgeting import bound_of
-from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Provider, Usage
+from feedback_gateway.llm.models import AnswerT, Deployment, Leaf, RequestT, Usage
 from feedback_gateway.llm.prices import cost
 
 
-class MeteringClient:
+class MeteringClient(Generic[RequestT, AnswerT]):
     """Wraps the provider of one deployment.
 
     A billed request runs in a task of its own: a caller who leaves or runs out of time gets away at once, while the
@@ -20,12 +21,12 @@ class MeteringClient:
     ends with its caller, so that nobody waits behind answers that nobody reads.
     """
 
-    def __init__(self, inner: Provider, deployment: Deployment, *, clock: Clock) -> None:
+    def __init__(self, inner: Leaf[RequestT, AnswerT], deployment: Deployment, *, clock: Clock) -> None:
         self._inner = inner
         self._deployment = deployment
         self._clock = clock
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+    async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Ask once. Raises ProviderError; on cancellation the attempt stays in `call.pending` until it is settled."""
         await self._inner.prepare()
         attempt = call.start_attempt(
@@ -43,11 +44,11 @@ class MeteringClient:
             attempt.status = "abandoned"
             raise
 
-    async def _ask(self, request: CompletionRequest, call: Call, attempt: Attempt) -> Completion:
+    async def _ask(self, request: RequestT, call: Call, attempt: Attempt) -> AnswerT:
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._deployment.timeout_s):
-                completion = await self._inner.complete(request, call)
+                answer = await self._inner.complete(request, call)
         except TimeoutError:
             error = ProviderTimeout(f"no answer within {self._deployment.timeout_s:g} s")
             self._note_failure(attempt, error)
@@ -57,11 +58,11 @@ class MeteringClient:
             raise
         finally:
             attempt.latency_ms = (self._clock.monotonic() - started) * 1000
-        self._bill(attempt, completion.usage)
-        attempt.finish_reason = completion.finish_reason
+        self._bill(attempt, answer.usage)
+        attempt.finish_reason = answer.finish_reason
         if attempt.status == "running":
             attempt.status = "ok"
-        return replace(completion, deployment=self._deployment.name)
+        return replace(answer, deployment=self._deployment.name)
 
     def _note_failure(self, attempt: Attempt, error: ProviderError) -> None:
         if attempt.status == "running":

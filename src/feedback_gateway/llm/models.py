@@ -1,9 +1,9 @@
 """What is asked of a model and what comes back; the one protocol that providers and wrappers share."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from feedback_gateway.ratelimits.models import UNLIMITED, Allowance
 
@@ -14,6 +14,8 @@ Role = Literal["system", "user", "assistant"]
 ConfidenceSource = Literal["classifier", "model_claim"]
 Purpose = Literal["answer", "repair"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
+Operation = Literal["chat", "embeddings"]
+Sink = Callable[[bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,27 @@ class CompletionRequest:
     task: str
     items: tuple[Mapping[str, Any], ...] = ()
     taxonomy: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardRequest:
+    """A request in OpenAI's terms that is passed on as it stands: `body` is all of it but the model.
+
+    `size` is the UTF-8 bytes of the body; `max_tokens` the most output tokens that it asks for, over all choices. A
+    streamed answer's events go to `sink` as they come, None where the answer is wanted whole.
+    """
+
+    operation: Operation
+    model: str
+    body: Mapping[str, Any] = field(repr=False)
+    size: int
+    max_tokens: int
+    sink: Sink | None = None
+    purpose: Purpose = "answer"
+
+
+Request = CompletionRequest | ForwardRequest
+"""What any wrapper may be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +102,23 @@ class Completion:
     confidence_source: ConfidenceSource = "model_claim"
     needs_review: bool = False
     deployment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardAnswer:
+    """What came back for a request that was passed on: `body` is OpenAI's JSON, empty where it was streamed."""
+
+    body: bytes = field(repr=False)
+    finish_reason: FinishReason
+    model: str
+    usage: Usage
+    deployment: str | None = None
+
+
+RequestT = TypeVar("RequestT", bound=Request)
+AnswerT = TypeVar("AnswerT", bound=Completion | ForwardAnswer)
+RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
+AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,17 +167,23 @@ class Deployment:
         return self.rates is not None and self.rates.is_free
 
 
-class CompletionClient(Protocol):
-    """Anything that completes: a provider, or a wrapper around one."""
+class Client(Protocol[RequestT_contra, AnswerT_co]):
+    """Anything that answers one kind of request: a provider, or a wrapper around one."""
 
-    async def complete(self, request: CompletionRequest, call: "Call") -> Completion:
+    async def complete(self, request: RequestT_contra, call: "Call") -> AnswerT_co:
         """Answer `request`; note what it cost in `call`. Raises errors of `feedback_gateway.errors` only."""
         ...
 
 
-class Provider(CompletionClient, Protocol):
+class Leaf(Client[RequestT_contra, AnswerT_co], Protocol[RequestT_contra, AnswerT_co]):
     """The client of one deployment, at the end of the wrappers."""
 
     async def prepare(self) -> None:
         """Load what the first request needs, once; the time it takes is nobody's attempt."""
         ...
+
+
+CompletionClient = Client[CompletionRequest, Completion]
+Provider = Leaf[CompletionRequest, Completion]
+ForwardClient = Client[ForwardRequest, ForwardAnswer]
+Forwarder = Leaf[ForwardRequest, ForwardAnswer]

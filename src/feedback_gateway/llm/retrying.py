@@ -1,17 +1,17 @@
 """The one owner of retries: further rounds over the deployments, with full jitter between them."""
 
 from random import Random
-from typing import Any
+from typing import Any, Generic
 
 import tenacity
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import GatewayError, ProviderFailed, RateLimited
-from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
+from feedback_gateway.llm.models import AnswerT, Client, RequestT
 
 
-class RetryingClient:
+class RetryingClient(Generic[RequestT, AnswerT]):
     """Starts another round after one in which everybody failed, as long as attempts and time are left.
 
     The wait is what the providers' `Retry-After` or a deployment's own limit asks for, else random between 0 and a
@@ -20,7 +20,13 @@ class RetryingClient:
     """
 
     def __init__(
-        self, inner: CompletionClient, *, backoff_s: float, max_backoff_s: float, clock: Clock, random: Random
+        self,
+        inner: Client[RequestT, AnswerT],
+        *,
+        backoff_s: float,
+        max_backoff_s: float,
+        clock: Clock,
+        random: Random,
     ) -> None:
         self._inner = inner
         self._backoff = backoff_s
@@ -28,7 +34,7 @@ class RetryingClient:
         self._clock = clock
         self._random = random
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
+    async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Complete within the call's budget of attempts."""
 
         def may_retry(error: BaseException) -> bool:
@@ -44,8 +50,8 @@ class RetryingClient:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        completion: Completion = await retrying(self._inner.complete, request, call)
-        return completion
+        answer: AnswerT = await retrying(self._inner.complete, request, call)
+        return answer
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error: Any = state.outcome.exception() if state.outcome else None

@@ -1,6 +1,7 @@
 """The order of the wrappers around the providers, written once."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from feedback_gateway.clock import Clock
@@ -9,46 +10,71 @@ from feedback_gateway.llm.deadline import DeadlineClient
 from feedback_gateway.llm.fallback import FallbackClient, Member
 from feedback_gateway.llm.limiting import LimitingClient
 from feedback_gateway.llm.metering import MeteringClient
-from feedback_gateway.llm.models import CompletionClient, Deployment, Provider
+from feedback_gateway.llm.models import (
+    AnswerT,
+    Client,
+    CompletionClient,
+    Deployment,
+    ForwardClient,
+    Forwarder,
+    Leaf,
+    Provider,
+    RequestT,
+)
 from feedback_gateway.llm.retrying import RetryingClient
 from feedback_gateway.llm.validating import ValidatingClient
 from feedback_gateway.ratelimits.models import RateLimiter
 
 
-def build_stack(
-    deployments: Iterable[Deployment],
-    provider: Callable[[Deployment], Provider],
-    *,
-    fallbacks: Mapping[str, Sequence[str]],
-    purse: Purse,
-    backoff_s: float,
-    max_backoff_s: float,
-    limiter: RateLimiter,
-    clock: Clock,
-    random: Random,
-) -> CompletionClient:
-    """Reserving → deadline → validating → retrying → fallback → limiting → covering → metering → provider.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """Reserving → deadline → (validating) → retrying → fallback → limiting → covering → metering → provider.
 
     Money is set aside before anything is asked, with a deadline of its own so that a refusal says why; the repair turn
     stands inside the deadline; rounds stand outside the choice of deployments, so that nobody waits while another
     deployment may be asked; a request over a deployment's limit is no attempt, and each attempt is covered before it
     begins; metering stands innermost, because failed attempts cost money too.
     """
-    deployments = tuple(deployments)
 
-    def asked(deployment: Deployment) -> CompletionClient:
-        metering = MeteringClient(provider(deployment), deployment, clock=clock)
-        covering = CoveringClient(metering, deployment, purse, clock=clock)
+    deployments: Sequence[Deployment]
+    fallbacks: Mapping[str, Sequence[str]]
+    purse: Purse
+    backoff_s: float
+    max_backoff_s: float
+    limiter: RateLimiter
+    clock: Clock
+    random: Random
+
+    def tasks(self, provider: Callable[[Deployment], Provider]) -> CompletionClient:
+        """The client of the tasks, whose answers are held to their schemas."""
+        return self._paid(ValidatingClient(self._rounds(provider)))
+
+    def forward(self, forwarder: Callable[[Deployment], Forwarder]) -> ForwardClient:
+        """The client of requests that are passed on."""
+        return self._paid(self._rounds(forwarder))
+
+    def _paid(self, client: Client[RequestT, AnswerT]) -> Client[RequestT, AnswerT]:
+        return ReservingClient(
+            DeadlineClient(client, clock=self.clock), self.purse, eligible=self._eligible, clock=self.clock
+        )
+
+    def _rounds(self, leaf: Callable[[Deployment], Leaf[RequestT, AnswerT]]) -> Client[RequestT, AnswerT]:
+        members = [Member(deployment, self._asked(deployment, leaf(deployment))) for deployment in self.deployments]
+        return RetryingClient(
+            FallbackClient(members, fallbacks=self.fallbacks, clock=self.clock, random=self.random),
+            backoff_s=self.backoff_s,
+            max_backoff_s=self.max_backoff_s,
+            clock=self.clock,
+            random=self.random,
+        )
+
+    def _asked(self, deployment: Deployment, leaf: Leaf[RequestT, AnswerT]) -> Client[RequestT, AnswerT]:
+        metering = MeteringClient(leaf, deployment, clock=self.clock)
+        covering = CoveringClient(metering, deployment, self.purse, clock=self.clock)
         if not deployment.allowance.is_limited:
             return covering
-        return LimitingClient(covering, deployment, limiter=limiter, clock=clock)
+        return LimitingClient(covering, deployment, limiter=self.limiter, clock=self.clock)
 
-    def eligible(alias: str) -> list[Deployment]:
-        chain = (alias, *fallbacks.get(alias, ()))
-        return [deployment for deployment in deployments if deployment.alias in chain]
-
-    members = [Member(deployment, asked(deployment)) for deployment in deployments]
-    client: CompletionClient = FallbackClient(members, fallbacks=fallbacks, clock=clock, random=random)
-    client = RetryingClient(client, backoff_s=backoff_s, max_backoff_s=max_backoff_s, clock=clock, random=random)
-    client = DeadlineClient(ValidatingClient(client), clock=clock)
-    return ReservingClient(client, purse, eligible=eligible, clock=clock)
+    def _eligible(self, alias: str) -> list[Deployment]:
+        chain = (alias, *self.fallbacks.get(alias, ()))
+        return [deployment for deployment in self.deployments if deployment.alias in chain]

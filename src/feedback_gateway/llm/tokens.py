@@ -4,19 +4,21 @@ import json
 import math
 import unicodedata
 
-from feedback_gateway.llm.models import CompletionRequest
+from feedback_gateway.llm.models import ForwardRequest, Request
 
 BYTES_PER_TOKEN = 3
 OVERHEAD_TOKENS = 1_024
 """For what providers put around the messages: roles, separators, instructions for tools (some hundred at most)."""
 
 
-def most_input_tokens(request: CompletionRequest) -> int:
-    """More than any tokenizer makes of the request's messages and schema.
+def most_input_tokens(request: Request) -> int:
+    """More than any tokenizer makes of the request's messages and schema, or of a body that is passed on.
 
     A token stands for at least one byte of UTF-8, in whichever of the two forms that tokenizers read is longer: as it
     was written, or normalised (NFKC). A schema may reach the model with its characters escaped.
     """
+    if isinstance(request, ForwardRequest):
+        return request.size + OVERHEAD_TOKENS
     size = sum(bytes_of(message.content) for message in request.messages)
     escaped, plain = json.dumps(request.output_schema), json.dumps(request.output_schema, ensure_ascii=False)
     return size + max(bytes_of(escaped), bytes_of(plain)) + OVERHEAD_TOKENS
@@ -30,7 +32,9 @@ def bytes_of(text: str) -> int:
     )
 
 
-def token_estimate(request: CompletionRequest) -> int:
+def token_estimate(request: Request) -> int:
     """Tokens that `request` counts as against a limit: a third of its messages' UTF-8 bytes, and all it may answer."""
+    if isinstance(request, ForwardRequest):
+        return math.ceil(request.size / BYTES_PER_TOKEN) + request.max_tokens
     length = sum(len(message.content.encode("utf-8", "surrogatepass")) for message in request.messages)
     return math.ceil(length / BYTES_PER_TOKEN) + request.max_tokens
