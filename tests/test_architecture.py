@@ -25,13 +25,14 @@ LAYERS = [
     ["llm", "prompts", "calls", "consumers"],
     ["ledger"],
     ["embedded", "storage", "settings", "ratelimits", "redaction"],
+    ["redis_link"],
     ["errors", "clock"],
 ]
 RANK = {name: len(LAYERS) - row for row, names in enumerate(LAYERS) for name in names}
 ONE_IMPORTER = {
     "litellm": ["llm/litellm_client.py"],
     "tenacity": ["llm/retrying.py"],
-    "redis": ["ratelimits/redis.py", "cache/redis.py", "services.py"],
+    "redis": ["redis_link/*"],
     "limits": ["ratelimits/redis.py"],
     "fastapi": ["app.py", "api/*"],
     "starlette": ["app.py", "api/*"],

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feedback_gateway.calls.corrections import Corrections
 from feedback_gateway.calls.orphans import watch_orphans
@@ -35,8 +35,9 @@ from feedback_gateway.llm.price_table import PriceTable, deployment_rates, load_
 from feedback_gateway.llm.stack import Stack
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.ratelimits.models import Allowance, RateLimiter
-from feedback_gateway.ratelimits.opening import open_rate_limiter
+from feedback_gateway.ratelimits.opening import rate_limiter_over
 from feedback_gateway.redaction.redactor import Redactor
+from feedback_gateway.redis_link.opening import open_redis_link
 from feedback_gateway.settings import ModelEntry, Settings
 from feedback_gateway.storage.engine import open_engine, upgrade
 from feedback_gateway.storage.liveness import Liveness, open_liveness
@@ -44,6 +45,9 @@ from feedback_gateway.tasks.models import Preference
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.service import Limits, TaskService
 from feedback_gateway.tasks.taxonomy import Taxonomy, load_taxonomy
+
+if TYPE_CHECKING:
+    from feedback_gateway.redis_link.link import RedisLink
 
 DRAIN_S = 10.0
 EMBEDDED_MODEL = "embedded/student"
@@ -91,6 +95,7 @@ class Services:
     taxonomy: Taxonomy
     deployments: tuple[Deployment, ...]
     books: Books
+    redis: "RedisLink | None"
     rate_limiter: RateLimiter
     tasks: TaskService
     warm_up: Callable[[], Coroutine[Any, Any, None]]
@@ -111,7 +116,8 @@ async def open_services(
         registry = TaskRegistry(library)
         taxonomy = load_taxonomy(settings.taxonomy)
         deployments = deployments_of(settings)
-        rate_limiter = await stack.enter_async_context(open_rate_limiter(redis_url_of(settings), clock=clock))
+        redis = await stack.enter_async_context(open_redis_link(redis_url_of(settings), clock=clock))
+        rate_limiter = rate_limiter_over(redis, clock=clock)
         books = open_books(settings, stack, clock=clock)
         providers = Providers(stack, clock=clock)
         client = stack_of(settings, deployments, purse=books.purse, limiter=rate_limiter, clock=clock).tasks(
@@ -125,6 +131,7 @@ async def open_services(
             taxonomy=taxonomy,
             deployments=deployments,
             books=books,
+            redis=redis,
             rate_limiter=rate_limiter,
             tasks=TaskService(
                 registry=registry,

@@ -14,7 +14,8 @@ from pathlib import Path
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.ratelimits.models import Allowance, RateLimiter
 from feedback_gateway.ratelimits.opening import memory_limiter
-from feedback_gateway.ratelimits.redis import open_shared_limiter
+from feedback_gateway.ratelimits.redis import SharedLimiter
+from feedback_gateway.redis_link.link import open_link
 from tests.benchmarks.tables import console, number, table
 from tests.ratelimits.servers import RedisServer
 
@@ -56,7 +57,8 @@ async def main() -> None:
         server = RedisServer(Path(folder))
         server.start()
         local, clock = memory_limiter(SystemClock()), SystemClock()
-        async with open_shared_limiter(server.url, local=local, clock=clock) as limiter:
+        async with open_link(server.url, clock=clock) as link:
+            limiter = SharedLimiter(link, local=local, clock=clock)
             for name, allowance in (("requests", REQUESTS), ("requests and tokens", BOTH)):
                 middle, high = await cost_us(limiter, allowance, count=5_000)
                 rows.append([f"Redis, {name}", number(middle), number(high)])

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from feedback_gateway.clock import ManualClock
+from feedback_gateway.clock import Clock, ManualClock
 from feedback_gateway.ratelimits.models import RateLimiter
 from feedback_gateway.ratelimits.opening import memory_limiter
-from feedback_gateway.ratelimits.redis import SharedLimiter, open_shared_limiter
+from feedback_gateway.ratelimits.redis import SharedLimiter
+from feedback_gateway.redis_link.link import RedisLink, open_link
 from tests.ratelimits.servers import LeapingClock, RedisServer
 
 
@@ -27,6 +28,11 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 LONG_S = 10.0
 """Patience with a Redis that is well, on a machine that may be busy."""
+
+
+def limiter_over(link: RedisLink, clock: Clock) -> SharedLimiter:
+    """A limiter that asks through a link."""
+    return SharedLimiter(link, local=memory_limiter(clock), clock=clock)
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,9 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         return
     server: RedisServer = request.getfixturevalue("redis_server")
     leaping = LeapingClock()
-    local = memory_limiter(leaping)
-    async with open_shared_limiter(server.url, local=local, clock=leaping, patience_s=LONG_S) as limiter:
-        yield Bench(limiter, server.age)
-        assert await limiter.check() is None  # or it was the process alone that counted
+    async with open_link(server.url, clock=leaping, patience_s=LONG_S) as link:
+        yield Bench(limiter_over(link, leaping), server.age)
+        assert await link.check() is None  # or it was the process alone that counted
 
 
 @pytest.fixture
@@ -59,15 +64,26 @@ def clock() -> LeapingClock:
 
 
 @pytest.fixture
-async def patient(redis_server: RedisServer, clock: LeapingClock) -> AsyncIterator[SharedLimiter]:
-    """A limiter that counts in Redis, however busy the machine is."""
-    local = memory_limiter(clock)
-    async with open_shared_limiter(redis_server.url, local=local, clock=clock, patience_s=LONG_S) as limiter:
-        yield limiter
+async def patient_link(redis_server: RedisServer, clock: LeapingClock) -> AsyncIterator[RedisLink]:
+    """A link that waits, however busy the machine is."""
+    async with open_link(redis_server.url, clock=clock, patience_s=LONG_S) as link:
+        yield link
 
 
 @pytest.fixture
-async def shared(redis_server: RedisServer, clock: LeapingClock) -> AsyncIterator[SharedLimiter]:
+async def link(redis_server: RedisServer, clock: LeapingClock) -> AsyncIterator[RedisLink]:
+    """A link as patient as in operation."""
+    async with open_link(redis_server.url, clock=clock) as link:
+        yield link
+
+
+@pytest.fixture
+async def patient(patient_link: RedisLink, clock: LeapingClock) -> SharedLimiter:
+    """A limiter that counts in Redis, however busy the machine is."""
+    return limiter_over(patient_link, clock)
+
+
+@pytest.fixture
+async def shared(link: RedisLink, clock: LeapingClock) -> SharedLimiter:
     """A limiter that counts in Redis, as patient as in operation."""
-    async with open_shared_limiter(redis_server.url, local=memory_limiter(clock), clock=clock) as limiter:
-        yield limiter
+    return limiter_over(link, clock)

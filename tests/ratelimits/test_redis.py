@@ -14,17 +14,12 @@ import pytest
 
 from feedback_gateway.errors import ConfigurationError, RateLimited
 from feedback_gateway.ratelimits.models import Allowance, Standing
-from feedback_gateway.ratelimits.opening import memory_limiter, open_rate_limiter
-from feedback_gateway.ratelimits.redis import (
-    AT_ONCE,
-    PATIENCE_S,
-    PREFIX,
-    REST_S,
-    SharedLimiter,
-    open_shared_limiter,
-    ping,
-)
+from feedback_gateway.ratelimits.opening import rate_limiter_over
+from feedback_gateway.ratelimits.redis import PREFIX, SharedLimiter
+from feedback_gateway.redis_link.link import AT_ONCE, PATIENCE_S, REST_S, RedisLink, open_link, ping
+from feedback_gateway.redis_link.opening import open_redis_link
 from tests.ratelimits.applying import REQUESTS, TOKENS, admitted_of, ask
+from tests.ratelimits.conftest import limiter_over
 from tests.ratelimits.servers import LeapingClock, RedisServer, SilentServer
 
 pytestmark = pytest.mark.anyio
@@ -34,18 +29,19 @@ PROCESS = """
 import asyncio, json, sys
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.ratelimits.models import Allowance
-from feedback_gateway.ratelimits.opening import memory_limiter
-from feedback_gateway.ratelimits.redis import open_shared_limiter
+from feedback_gateway.ratelimits.opening import rate_limiter_over
+from feedback_gateway.redis_link.link import open_link
 from tests.ratelimits.applying import admitted_of
 
 async def main():
     url, allowance, clock = sys.argv[1], Allowance(**json.loads(sys.argv[2])), SystemClock()
-    async with open_shared_limiter(url, local=memory_limiter(clock), clock=clock, patience_s=10) as limiter:
-        assert await limiter.check() is None
+    async with open_link(url, clock=clock, patience_s=10) as link:
+        limiter = rate_limiter_over(link, clock=clock)
+        assert await link.check() is None
         print("ready", flush=True)
         sys.stdin.readline()
         admitted = await admitted_of(100, limiter, allowance)
-        assert await limiter.check() is None
+        assert await link.check() is None
     print(admitted, flush=True)
 
 asyncio.run(main())
@@ -81,19 +77,19 @@ def test_two_processes_with_one_redis_admit_the_limit_in_sum(
 
 
 async def test_frozen_redis_makes_a_handful_wait_and_the_limit_still_holds(
-    redis_server: RedisServer, shared: SharedLimiter
+    redis_server: RedisServer, shared: SharedLimiter, link: RedisLink
 ) -> None:
     """Of 200 requests at once at most eight have asked it, each once; five are admitted, none fails."""
-    await shared.check()
+    await link.check()
     before = redis_server.calls("evalsha")
     redis_server.freeze()
 
     admitted = await admitted_of(200, shared, REQUESTS)
-    trouble = await shared.check()
+    trouble = await link.check()
     redis_server.thaw()
 
     assert admitted == 5
-    assert trouble == "Redis does not answer (TimeoutError): each process counts rate limits alone"
+    assert trouble == "Redis does not answer (TimeoutError): each process goes on alone"
     assert redis_server.calls("evalsha") - before <= AT_ONCE
 
 
@@ -102,7 +98,8 @@ async def test_frozen_redis_is_asked_by_one_probe_at_a_time(clock: LeapingClock)
     server = SilentServer()
     url = await server.start()
     waited = []
-    async with open_shared_limiter(url, local=memory_limiter(clock), clock=clock) as limiter:
+    async with open_link(url, clock=clock) as link:
+        limiter = limiter_over(link, clock)
         for _ in range(3):
             before = server.connections
             assert await admitted_of(200, limiter, REQUESTS) <= 5
@@ -114,17 +111,17 @@ async def test_frozen_redis_is_asked_by_one_probe_at_a_time(clock: LeapingClock)
 
 
 async def test_redis_that_comes_back_counts_again_by_itself(
-    redis_server: RedisServer, shared: SharedLimiter, clock: LeapingClock
+    redis_server: RedisServer, shared: SharedLimiter, clock: LeapingClock, link: RedisLink
 ) -> None:
     """The first question after the rest finds out."""
     redis_server.freeze()
     await ask(shared, REQUESTS)
-    silent = await shared.check()
+    silent = await link.check()
     redis_server.thaw()
-    still = await shared.check()
+    still = await link.check()
     clock.leap(REST_S)
 
-    back = await shared.check()
+    back = await link.check()
     before = redis_server.calls("evalsha")
     await ask(shared, REQUESTS, name="somebody else")
 
@@ -134,22 +131,22 @@ async def test_redis_that_comes_back_counts_again_by_itself(
 
 
 async def test_killed_redis_leaves_each_process_with_its_own_use(
-    redis_server: RedisServer, shared: SharedLimiter, clock: LeapingClock
+    redis_server: RedisServer, shared: SharedLimiter, clock: LeapingClock, link: RedisLink
 ) -> None:
     """Three of five were admitted before: two are after, and when it is back, empty, it counts anew."""
     before = await admitted_of(3, shared, REQUESTS)
     redis_server.kill()
 
     during = await admitted_of(100, shared, REQUESTS)
-    trouble = await shared.check()
+    trouble = await link.check()
     redis_server.start()
     clock.leap(REST_S)
     after = await ask(shared, REQUESTS)
 
     assert (before, during) == (3, 2)
-    assert trouble == "Redis does not answer (ConnectionError): each process counts rate limits alone"
+    assert trouble == "Redis does not answer (ConnectionError): each process goes on alone"
     assert isinstance(after, Standing)
-    assert await shared.check() is None
+    assert await link.check() is None
 
 
 async def test_redis_that_is_down_at_the_start_is_used_once_it_is_up(
@@ -157,19 +154,21 @@ async def test_redis_that_is_down_at_the_start_is_used_once_it_is_up(
 ) -> None:
     """Nothing refuses to start; the check tells."""
     redis_server.kill()
-    async with open_rate_limiter(redis_server.url, clock=clock) as limiter:
-        down = await limiter.check()
+    async with open_redis_link(redis_server.url, clock=clock) as link:
+        assert link is not None
+        limiter = rate_limiter_over(link, clock=clock)
+        down = await link.check()
         admitted = await admitted_of(100, limiter, REQUESTS)
         redis_server.start()
         clock.leap(REST_S)
-        up = await limiter.check()
+        up = await link.check()
 
     assert down is not None
     assert (admitted, up) == (5, None)
 
 
 async def test_redis_without_a_free_connection_is_done_without(
-    redis_server: RedisServer, shared: SharedLimiter
+    redis_server: RedisServer, shared: SharedLimiter, link: RedisLink
 ) -> None:
     """A refused connection counts as silence."""
     with redis_server.client() as client:
@@ -180,10 +179,12 @@ async def test_redis_without_a_free_connection_is_done_without(
         client.config_set("maxclients", 100)
 
     assert admitted == 5
-    assert (await shared.check() or "").startswith("Redis does not answer")
+    assert (await link.check() or "").startswith("Redis does not answer")
 
 
-async def test_redis_that_refuses_to_write_is_done_without(redis_server: RedisServer, shared: SharedLimiter) -> None:
+async def test_redis_that_refuses_to_write_is_done_without(
+    redis_server: RedisServer, shared: SharedLimiter, link: RedisLink
+) -> None:
     """Full memory, a replica, a lost disk: an error is no answer either."""
     with redis_server.client() as client:
         client.config_set("maxmemory", "1")
@@ -191,28 +192,28 @@ async def test_redis_that_refuses_to_write_is_done_without(redis_server: RedisSe
     admitted = await admitted_of(100, shared, REQUESTS)
 
     assert admitted == 5
-    assert (await shared.check() or "").startswith("Redis does not answer")
+    assert (await link.check() or "").startswith("Redis does not answer")
 
 
 async def test_thousands_at_once_are_no_reason_to_do_without_redis(
     redis_server: RedisServer, clock: LeapingClock
 ) -> None:
     """They queue in this process, for longer than any of them may wait for Redis: that is not Redis being slow."""
-    local = memory_limiter(clock)
-    async with open_shared_limiter(redis_server.url, local=local, clock=clock, patience_s=0.5) as limiter:
+    async with open_link(redis_server.url, clock=clock, patience_s=0.5) as link:
+        limiter = limiter_over(link, clock)
         before = clock.monotonic()
         admitted = await admitted_of(3_000, limiter, Allowance(requests_per_minute=400, tokens_per_minute=10**9))
         lasted = clock.monotonic() - before
-        trouble = await limiter.check()
+        trouble = await link.check()
 
     assert (admitted, trouble) == (400, None)
     assert lasted > 0.5
 
 
-async def test_standstill_of_this_process_is_not_the_silence_of_redis(shared: SharedLimiter) -> None:
+async def test_standstill_of_this_process_is_not_the_silence_of_redis(shared: SharedLimiter, link: RedisLink) -> None:
     """The loop is held up for longer than anybody's patience while a question is under way."""
-    await shared.check()
-    question = asyncio.create_task(shared.check())
+    await link.check()
+    question = asyncio.create_task(link.check())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     until = time.monotonic() + 3 * PATIENCE_S
@@ -236,8 +237,8 @@ async def test_change_is_logged_once(
 
     told = [record.getMessage() for record in caplog.records if record.name.startswith("feedback_gateway")]
     assert told == [
-        "Redis does not answer (ConnectionError): each process counts rate limits alone",
-        "Redis answers again: rate limits are counted together",
+        "Redis does not answer (ConnectionError): each process goes on alone",
+        "Redis answers again: the processes share what they know",
     ]
 
 
@@ -255,26 +256,26 @@ async def test_what_is_stored_names_nobody_and_expires(redis_server: RedisServer
 
 
 @pytest.fixture
-async def guarded(redis_server: RedisServer, clock: LeapingClock) -> AsyncIterator[tuple[RedisServer, SharedLimiter]]:
-    """A Redis with a password, and a limiter that has a wrong one."""
+async def guarded(redis_server: RedisServer, clock: LeapingClock) -> AsyncIterator[tuple[RedisServer, RedisLink]]:
+    """A Redis with a password, and a link that has a wrong one."""
     redis_server.kill()
     redis_server.start("--requirepass", "right-password")
     url = redis_server.url.replace("redis://", "redis://:wrong-password@")
-    async with open_shared_limiter(url, local=memory_limiter(clock), clock=clock) as limiter:
-        yield redis_server, limiter
+    async with open_link(url, clock=clock) as link:
+        yield redis_server, link
 
 
 async def test_wrong_password_is_told_without_the_password(
-    guarded: tuple[RedisServer, SharedLimiter], caplog: pytest.LogCaptureFixture
+    guarded: tuple[RedisServer, RedisLink], clock: LeapingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither in the log nor to whoever checks."""
-    server, limiter = guarded
+    server, link = guarded
     url = server.url.replace("redis://", "redis://:wrong-password@")
 
-    admitted = await admitted_of(100, limiter, REQUESTS)
+    admitted = await admitted_of(100, limiter_over(link, clock), REQUESTS)
 
     assert admitted == 5
-    assert await limiter.check() == "Redis does not answer (AuthenticationError): each process counts rate limits alone"
+    assert await link.check() == "Redis does not answer (AuthenticationError): each process goes on alone"
     assert await ping(url, timeout_s=1) == "AuthenticationError"
     assert "password" not in caplog.text
 
@@ -293,22 +294,22 @@ async def test_ping_tells_whether_redis_answers(redis_server: RedisServer) -> No
 async def test_what_is_no_url_of_a_redis_is_not_repeated(clock: LeapingClock) -> None:
     """It may hold a password."""
     with pytest.raises(ConfigurationError) as failure:
-        async with open_rate_limiter("http://:secret@127.0.0.1", clock=clock):
+        async with open_redis_link("http://:secret@127.0.0.1", clock=clock):
             pass
 
     assert failure.value.detail == "redis_url: must be redis://…, rediss://… or unix://…"
 
 
-async def test_refusal_of_redis_is_an_answer(patient: SharedLimiter) -> None:
+async def test_refusal_of_redis_is_an_answer(patient: SharedLimiter, patient_link: RedisLink) -> None:
     """It is passed on, and is no reason to count alone."""
     await admitted_of(5, patient, REQUESTS)
 
     assert isinstance(await ask(patient, REQUESTS), RateLimited)
-    assert await patient.check() is None
+    assert await patient_link.check() is None
 
 
 async def test_refusal_of_a_probe_ends_the_counting_alone(
-    redis_server: RedisServer, patient: SharedLimiter, clock: LeapingClock
+    redis_server: RedisServer, patient: SharedLimiter, clock: LeapingClock, patient_link: RedisLink
 ) -> None:
     """Whoever refuses, answers."""
     await admitted_of(5, patient, REQUESTS)
@@ -319,4 +320,4 @@ async def test_refusal_of_a_probe_ends_the_counting_alone(
     clock.leap(REST_S)
 
     assert isinstance(await ask(patient, REQUESTS), RateLimited)
-    assert await patient.check() is None
+    assert await patient_link.check() is None

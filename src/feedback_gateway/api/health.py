@@ -45,6 +45,6 @@ async def checks_of(services: Services) -> dict[str, str]:
 async def warnings_of(services: Services) -> list[str]:
     """What the operator should look at although requests are answered."""
     warnings = [f"the last good version serves in place of {broken}" for broken in services.registry.broken.values()]
-    if trouble := await services.rate_limiter.check():
+    if services.redis is not None and (trouble := await services.redis.check()):
         warnings.append(trouble)
     return warnings

@@ -13,7 +13,7 @@ from feedback_gateway.llm.models import Deployment
 from feedback_gateway.llm.price_table import load_price_table
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.prompts.render import render
-from feedback_gateway.ratelimits.redis import ping
+from feedback_gateway.redis_link.link import ping
 from feedback_gateway.services import deployments_of, open_services, prompt_folders
 from feedback_gateway.settings import CacheSettings, ModelEntry, Settings, load_settings
 from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
@@ -147,7 +147,7 @@ async def redis(settings: Settings) -> AsyncIterator[Finding]:
     if silence is None:
         yield Finding(state="ok", part="redis", message="answers; rate limits are counted there by all processes")
         return
-    message = f"does not answer within {REDIS_S:g} s ({silence}): each process counts rate limits alone"
+    message = f"does not answer within {REDIS_S:g} s ({silence}): each process goes on alone"
     yield Finding(state="fail", part="redis", message=message, mend="start Redis, or correct or remove redis_url")
 
 

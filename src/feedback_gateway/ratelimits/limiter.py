@@ -122,10 +122,6 @@ class WindowLimiter:
             standings.append(await self._take_tokens(applicant, most_tokens, tokens))
         return min(standings, key=lambda standing: standing.remaining / standing.limit, default=None)
 
-    async def check(self) -> str | None:
-        """Windows in this process do not fail."""
-        return None
-
     async def _look_at_tokens(self, applicant: Applicant, limit: int, cost: int) -> None:
         if cost > limit or limit == 0:
             raise applicant.refusal(limit, "tokens", cost=cost, wait=None)

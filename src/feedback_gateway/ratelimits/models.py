@@ -44,7 +44,3 @@ class RateLimiter(Protocol):
         Raises RateLimited where it does not fit: then nothing is counted.
         """
         ...
-
-    async def check(self) -> str | None:
-        """What the operator should know of the counting at this moment; None where all is well."""
-        ...

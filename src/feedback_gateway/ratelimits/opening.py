@@ -1,12 +1,14 @@
 """Builds the limiter that the settings ask for."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from feedback_gateway.clock import Clock
 from feedback_gateway.ratelimits.limiter import WindowLimiter
 from feedback_gateway.ratelimits.memory import MemoryWindows
 from feedback_gateway.ratelimits.models import RateLimiter
+
+if TYPE_CHECKING:
+    from feedback_gateway.redis_link.link import RedisLink
 
 
 def memory_limiter(clock: Clock) -> WindowLimiter:
@@ -14,14 +16,11 @@ def memory_limiter(clock: Clock) -> WindowLimiter:
     return WindowLimiter(MemoryWindows(clock.monotonic), now=clock.monotonic)
 
 
-@asynccontextmanager
-async def open_rate_limiter(redis_url: str | None, *, clock: Clock) -> AsyncIterator[RateLimiter]:
-    """A limiter in Redis where there is a URL of one, else in this process. Raises ConfigurationError."""
+def rate_limiter_over(link: "RedisLink | None", *, clock: Clock) -> RateLimiter:
+    """A limiter in Redis where there is a link to one, else in this process."""
     local = memory_limiter(clock)
-    if redis_url is None:
-        yield local
-        return
-    from feedback_gateway.ratelimits.redis import open_shared_limiter  # noqa: PLC0415 0.2 s that only its users wait
+    if link is None:
+        return local
+    from feedback_gateway.ratelimits.redis import SharedLimiter  # noqa: PLC0415 0.1 s that only its users wait
 
-    async with open_shared_limiter(redis_url, local=local, clock=clock) as shared:
-        yield shared
+    return SharedLimiter(link, local=local, clock=clock)

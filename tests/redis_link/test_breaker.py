@@ -1,7 +1,7 @@
 """When a part that does not answer is asked again."""
 
 from feedback_gateway.clock import ManualClock
-from feedback_gateway.ratelimits.breaker import Breaker
+from feedback_gateway.redis_link.breaker import Breaker
 
 
 def opened() -> tuple[Breaker, ManualClock]:

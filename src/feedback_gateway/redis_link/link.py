@@ -1,0 +1,177 @@
+"""A client of Redis behind one breaker: nobody waits long for one that is dead or frozen, and few at all."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from feedback_gateway.clock import Clock
+from feedback_gateway.errors import ConfigurationError, GatewayError
+from feedback_gateway.redis_link.breaker import Breaker
+from feedback_gateway.redis_link.models import RedisSilentError, RedisState
+
+PATIENCE_S = 0.05
+SLICES = 10
+COMMAND_S = 1.0
+REST_S = 3.0
+AT_ONCE = 8
+"""Questions to Redis at the same time: as many, and no more, wait when it falls silent."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class RedisLink:
+    """Asks Redis for everybody in the process: one pool of connections, one breaker.
+
+    Nobody waits for an answer longer than `patience_s` seconds; a question that was left goes on by itself, so that its
+    connection is there for the next one.
+    """
+
+    def __init__(self, client: Redis, *, clock: Clock, patience_s: float = PATIENCE_S) -> None:
+        self._client = client
+        self._clock = clock
+        self._breaker = Breaker(clock.monotonic, rest_s=REST_S)
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._patience = patience_s
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._trouble: str | None = None
+        self._since = clock.now()
+        self._openings = self._failures = self._refusals = 0
+
+    @property
+    def pool(self) -> ConnectionPool:
+        """The connections, for a library that brings a client of its own; it is to be used inside of `ask` only."""
+        return self._client.connection_pool
+
+    @property
+    def state(self) -> RedisState:
+        """What is known of Redis without asking it."""
+        return RedisState(
+            is_open=self._breaker.is_open,
+            since=self._since,
+            openings=self._openings,
+            failures=self._failures,
+            refusals=self._refusals,
+            trouble=self._trouble,
+        )
+
+    async def ask(self, question: Callable[[Redis], Coroutine[Any, Any, T]]) -> T:
+        """The answer to `question`, which is given the client. Raises RedisSilentError where there is none.
+
+        A question must be short: no blocking commands, no waiting for something else. What it raises of the gateway's
+        own errors is an answer, and is passed on.
+        """
+        async with self._gate:
+            ticket = self._breaker.ask()
+            if ticket is None:
+                self._refusals += 1
+                raise RedisSilentError
+            try:
+                answer = await self._patiently(question(self._client))
+            except (RedisError, OSError) as error:
+                self._note_silence(ticket, error)
+                raise RedisSilentError from None
+            except GatewayError:
+                self._note_answer(ticket)
+                raise
+            self._note_answer(ticket)
+            return answer
+
+    async def check(self) -> str | None:
+        """Ask Redis, where it is not left alone, and tell what is wrong."""
+        with suppress(RedisSilentError):
+            await self.ask(answered)
+        return self._trouble
+
+    async def aclose(self) -> None:
+        """End the questions that nobody waits for."""
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+
+    async def _patiently(self, answering: Coroutine[Any, Any, T]) -> T:
+        """The answer, if it comes in time. Raises TimeoutError.
+
+        Time is taken in slices: while this process stands still answers wait as well, and that counts as one of them.
+        """
+        task = asyncio.create_task(answering)
+        self._asking.add(task)
+        task.add_done_callback(self._forget)
+        for _ in range(SLICES):
+            done, _ = await asyncio.wait({task}, timeout=self._patience / SLICES)
+            if done:
+                return task.result()
+        raise TimeoutError
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._asking.discard(task)
+        if not task.cancelled():
+            task.exception()  # taken, or asyncio would complain that nobody did
+
+    def _note_silence(self, ticket: int, error: Exception) -> None:
+        self._failures += 1
+        if self._breaker.fail(ticket):
+            self._openings += 1
+            self._since = self._clock.now()
+            self._trouble = f"Redis does not answer ({type(error).__name__}): each process goes on alone"
+            log.warning("%s", self._trouble)
+
+    def _note_answer(self, ticket: int) -> None:
+        if self._breaker.answer(ticket):
+            self._since = self._clock.now()
+            self._trouble = None
+            log.warning("Redis answers again: the processes share what they know")
+
+
+async def answered(client: Redis) -> None:
+    """The shortest question."""
+    await client.ping()
+
+
+@asynccontextmanager
+async def open_link(url: str, *, clock: Clock, patience_s: float = PATIENCE_S) -> AsyncIterator[RedisLink]:
+    """A link to the Redis at `url`, which need not be there. Raises ConfigurationError for what is no such URL."""
+    async with client_of(url, timeout_s=COMMAND_S) as client:
+        link = RedisLink(client, clock=clock, patience_s=patience_s)
+        try:
+            yield link
+        finally:
+            await link.aclose()
+
+
+@asynccontextmanager
+async def client_of(url: str, *, timeout_s: float) -> AsyncIterator[Redis]:
+    """A client that gives up after `timeout_s` seconds to connect or to be answered, and never tries again."""
+    try:
+        pool = ConnectionPool.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+        )
+    except ValueError:
+        raise ConfigurationError("redis_url: must be redis://…, rediss://… or unix://…") from None
+    client = Redis(connection_pool=pool)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        await pool.aclose()
+
+
+async def ping(url: str, *, timeout_s: float) -> str | None:
+    """What keeps the Redis at `url` from answering, without the URL; None where it answers.
+
+    Raises ConfigurationError for what is no such URL.
+    """
+    async with client_of(url, timeout_s=timeout_s) as client:
+        try:
+            await client.ping()
+        except (RedisError, OSError) as error:
+            return type(error).__name__
+    return None
