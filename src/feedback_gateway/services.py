@@ -22,6 +22,7 @@ from feedback_gateway.calls.retention import Retention, watch_retention
 from feedback_gateway.calls.writer import BatchWriter, LogWriter
 from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.consumers.admission import Admission
+from feedback_gateway.consumers.callers import Callers
 from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
@@ -78,6 +79,7 @@ class Books:
     recorder: Recorder
     reports: UsageReport
     consumers: Consumers
+    callers: Callers
     ledger: LedgerRepository
     purse: Ledger
     corrections: Corrections
@@ -180,6 +182,7 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, clock: Clock) -> Bo
         recorder=recorder,
         reports=UsageReport(engine),
         consumers=consumers,
+        callers=Callers(consumers, clock),
         ledger=ledger,
         purse=purse,
         corrections=Corrections(engine, clock),

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from feedback_gateway.api.middleware import Drain
 from feedback_gateway.consumers.models import Caller
@@ -52,9 +51,7 @@ async def caller_of(request: Request) -> Caller:
     Without a key that is `local`, where the gateway listens on a loopback address and there never was an admin key.
     """
     services = services_of(request)
-    caller = await run_in_threadpool(
-        services.books.consumers.authenticate, key_of(request), is_local=request.app.state.is_local
-    )
+    caller = await services.books.callers.caller(key_of(request), is_local=request.app.state.is_local)
     request.state.caller = caller
     return caller
 

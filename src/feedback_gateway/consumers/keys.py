@@ -1,6 +1,5 @@
 """What a key looks like, and the keyed hash under which it is stored. Pure."""
 
-import hashlib
 import hmac
 import re
 
@@ -22,4 +21,4 @@ def prefix_of(key: str) -> str:
 
 def digest_of(key: str, *, secret: str) -> str:
     """HMAC-SHA-256 of the key (RFC 2104), in hexadecimal."""
-    return hmac.new(secret.encode(), key.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), key.encode(), "sha256").hex()

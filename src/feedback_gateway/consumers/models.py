@@ -72,10 +72,11 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whoever sent a request."""
+    """Whoever sent a request, with a key that holds until `ends_at`; None is for ever."""
 
     consumer: Consumer
     is_admin: bool
+    ends_at: datetime | None = None
 
     def require_admin(self) -> None:
         """Raises Forbidden for anybody else."""

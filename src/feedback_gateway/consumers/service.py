@@ -2,9 +2,11 @@
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from feedback_gateway.clock import Clock
@@ -23,7 +25,10 @@ def new_secret() -> str:
 
 
 class Consumers:
-    """Who calls. `secret` is what keys are hashed with, None for one that the database keeps."""
+    """Who calls. `secret` is what keys are hashed with, None for one that the database keeps.
+
+    `revision` is another one after each change that this process makes.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,8 @@ class Consumers:
         self._random = random
         self._secret: str | None = None
         self._is_closed = False
+        self._revisions = count(1)
+        self.revision = 0
 
     def authenticate(self, key: str | None, *, is_local: bool) -> Caller:
         """Whose key this is. Raises Unauthorized for one that is unknown, revoked or expired, or whose consumer is off.
@@ -64,7 +71,7 @@ class Consumers:
         if found.consumer.disabled_at is not None:
             raise Unauthorized("the consumer of this key is disabled")
         self._is_closed |= found.key.is_admin
-        return Caller(consumer=found.consumer, is_admin=found.key.is_admin)
+        return Caller(consumer=found.consumer, is_admin=found.key.is_admin, ends_at=found.key.expires_at)
 
     def is_closed(self) -> bool:
         """Whether there is, or ever was, an admin key, so that every request needs one.
@@ -85,12 +92,14 @@ class Consumers:
     def add(self, consumer: Consumer) -> Consumer:
         """Store a new consumer. Raises Conflict where the name is taken."""
         made = replace(consumer, id=self._clock.new_id(), created_at=self._clock.now())
-        self._repository.add_consumer(made)
+        with self._changing():
+            self._repository.add_consumer(made)
         return made
 
     def change(self, wanted: str, changes: Mapping[str, Any] | Callable[[Consumer], Mapping[str, Any]]) -> Consumer:
         """Change fields of a consumer, found by id or name, also as a function of what they are. Raises NotFound."""
-        return self._repository.change_consumer(wanted, changes)
+        with self._changing():
+            return self._repository.change_consumer(wanted, changes)
 
     def find(self, wanted: str) -> Consumer:
         """The consumer of that id or name. Raises NotFound."""
@@ -115,29 +124,41 @@ class Consumers:
     def create_key(self, consumer: str, *, is_admin: bool = False, expires_at: datetime | None = None) -> NewKey:
         """Make a key for a consumer, found by id or name, and show it once. Raises NotFound."""
         key, secret = self._new_key(consumer, is_admin=is_admin, expires_at=expires_at)
-        made = NewKey(key=self._repository.add_key(key, digest=self._digest(secret)), secret=secret)
-        self._is_closed |= is_admin
+        with self._changing():
+            made = NewKey(key=self._repository.add_key(key, digest=self._digest(secret)), secret=secret)
+            self._is_closed |= is_admin
         return made
 
     def rotate_key(self, key_id: str, *, grace: timedelta = timedelta(0)) -> NewKey:
         """Make a key with the rights of another, which ends after `grace`. Raises NotFound, or Conflict if revoked."""
         key, secret = self._new_key("", is_admin=False, expires_at=None)
         ends_at = self._clock.now() + grace
-        stored = self._repository.rotate_key(key_id, key, digest=self._digest(secret), ends_at=ends_at)
+        with self._changing():
+            stored = self._repository.rotate_key(key_id, key, digest=self._digest(secret), ends_at=ends_at)
         return NewKey(key=stored, secret=secret)
 
     def change_key(self, key_id: str, *, expires_at: datetime | None) -> Key:
         """Let a key end at another moment, None for never. Raises NotFound, or Conflict if revoked."""
         if self._repository.key(key_id).revoked_at is not None:
             raise Conflict(f"the key {key_id} is revoked")
-        return self._repository.change_key(key_id, {"expires_at": expires_at})
+        with self._changing():
+            return self._repository.change_key(key_id, {"expires_at": expires_at})
 
     def revoke_key(self, key_id: str) -> Key:
         """Refuse a key from now on; one that is revoked stays as it is. Raises NotFound."""
         known = self._repository.key(key_id)
         if known.revoked_at is not None:
             return known
-        return self._repository.change_key(key_id, {"revoked_at": self._clock.now()})
+        with self._changing():
+            return self._repository.change_key(key_id, {"revoked_at": self._clock.now()})
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Give what is known by now another revision when this is over, also where nobody knows whether it was done."""
+        try:
+            yield
+        finally:
+            self.revision = next(self._revisions)
 
     def _new_key(self, consumer: str, *, is_admin: bool, expires_at: datetime | None) -> tuple[Key, str]:
         secret = PREFIX + self._random()
