@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -100,8 +101,8 @@ class Call:
     tries, retries, fallbacks and the repair turn all draw from. `pending` holds what is to be over before the call is
     logged: attempts, and money being set aside; `refusals` the deployments that were last found at their limit, by
     name. `is_held` tells that there is a hold to settle, of `held_usd`; the budgets of `warnings` have reached their
-    soft limit with it. `inputs` and `result` are what users wrote and what was answered: they stay out of the
-    representation, which may be logged.
+    soft limit with it. `is_answering` tells that the caller has the beginning of a streamed answer. `inputs` and
+    `result` are what users wrote and what was answered: they stay out of the representation, which may be logged.
     """
 
     call_id: str
@@ -126,6 +127,8 @@ class Call:
     is_held: bool = False
     held_usd: Decimal | None = None
     warnings: tuple[Standing, ...] = ()
+    is_answering: bool = False
+    limits: list[asyncio.Timeout] = field(default_factory=list, repr=False)
     inputs: Mapping[str, Any] | None = field(default=None, repr=False)
     result: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -136,6 +139,19 @@ class Call:
         task.add_done_callback(self.pending.discard)
         task.add_done_callback(retrieve)
         return task
+
+    def limit(self, seconds: float | None) -> asyncio.Timeout:
+        """A time limit, as `asyncio.timeout` makes one, that ends early where an answer begins to stream."""
+        limit = asyncio.timeout(seconds)
+        self.limits.append(limit)
+        return limit
+
+    def begin_answer(self) -> None:
+        """The first part of a streamed answer is about to leave: no limit holds any longer, and nobody else is asked."""
+        self.is_answering = True
+        for limit in self.limits:
+            with suppress(RuntimeError):  # it is over already
+                limit.reschedule(None)
 
     def start_attempt(
         self, deployment: Deployment, *, started_at: datetime, purpose: Purpose, bound_usd: Decimal | None = None

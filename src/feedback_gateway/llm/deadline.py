@@ -1,6 +1,5 @@
 """One total time limit around everything a call does: waits, attempts and the repair turn."""
 
-import asyncio
 from typing import Generic
 
 from feedback_gateway.calls.models import Call
@@ -10,7 +9,7 @@ from feedback_gateway.llm.models import AnswerT, Client, RequestT
 
 
 class DeadlineClient(Generic[RequestT, AnswerT]):
-    """Gives up, as DeadlineExceeded, when the call's deadline passes."""
+    """Gives up, as DeadlineExceeded, when the call's deadline passes before an answer, or the beginning of one."""
 
     def __init__(self, inner: Client[RequestT, AnswerT], *, clock: Clock) -> None:
         self._inner = inner
@@ -20,7 +19,7 @@ class DeadlineClient(Generic[RequestT, AnswerT]):
         """Complete before `call.deadline`, or raise DeadlineExceeded."""
         remaining = call.deadline - self._clock.monotonic()
         try:
-            async with asyncio.timeout(remaining):
+            async with call.limit(remaining):
                 return await self._inner.complete(request, call)
         except TimeoutError:
             tried = ", ".join(attempt.deployment for attempt in call.attempts) or "nobody"

@@ -1,6 +1,5 @@
 """Chooses who is asked: the deployments of an alias by weight, then those of its fallbacks, each once a round."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -26,7 +25,8 @@ class FallbackClient(Generic[RequestT, AnswerT]):
 
     A deployment that rejected the request for good is not asked again in the same call, nor is one before the
     moment its `Retry-After` named; one that is at its own limit makes room for another. Raises ProviderFailed,
-    RateLimited where there was nothing but limits, or Unavailable where no deployment knows the task.
+    RateLimited where there was nothing but limits, or Unavailable where no deployment knows the task; a
+    ProviderError only where an answer broke off that its caller has the beginning of.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class FallbackClient(Generic[RequestT, AnswerT]):
         while due:
             member = due.pop(0)
             try:
-                async with asyncio.timeout(self._share(call, left=len(due) + 1)):
+                async with call.limit(self._share(call, left=len(due) + 1)):
                     answer = await member.client.complete(request, call)
             except DeploymentLimited:
                 spare = [other for other in order if other not in chosen][:1]
@@ -58,6 +58,8 @@ class FallbackClient(Generic[RequestT, AnswerT]):
                 due = sorted(due + spare, key=order.index)
                 continue
             except ProviderError:
+                if call.is_answering:
+                    raise
                 continue
             except TimeoutError:
                 give_up(call, member.deployment)

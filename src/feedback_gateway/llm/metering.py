@@ -9,7 +9,7 @@ from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import ProviderError, ProviderTimeout
 from feedback_gateway.llm.budgeting import bound_of
-from feedback_gateway.llm.models import AnswerT, Deployment, Leaf, RequestT, Usage
+from feedback_gateway.llm.models import Abandoned, AnswerT, Deployment, Leaf, RequestT, Usage
 from feedback_gateway.llm.prices import cost
 
 
@@ -18,7 +18,8 @@ class MeteringClient(Generic[RequestT, AnswerT]):
 
     A billed request runs in a task of its own: a caller who leaves or runs out of time gets away at once, while the
     provider, who bills either way, is heard out for the deployment's time limit so that the cost is known. A free one
-    ends with its caller, so that nobody waits behind answers that nobody reads.
+    ends with its caller, so that nobody waits behind answers that nobody reads, and so does a streamed one, whose
+    provider stops where the connection closes: it is billed what was heard so far.
     """
 
     def __init__(self, inner: Leaf[RequestT, AnswerT], deployment: Deployment, *, clock: Clock) -> None:
@@ -39,7 +40,13 @@ class MeteringClient(Generic[RequestT, AnswerT]):
             if self._deployment.is_free:
                 attempt.cost_usd = Decimal(0)
                 return await self._ask(request, call, attempt)
-            return await asyncio.shield(call.begin(self._ask(request, call, attempt)))
+            asking = call.begin(self._ask(request, call, attempt))
+            try:
+                return await asyncio.shield(asking)
+            except asyncio.CancelledError:
+                if request.is_streamed:
+                    asking.cancel()
+                raise
         except asyncio.CancelledError:
             attempt.status = "abandoned"
             raise
@@ -47,7 +54,7 @@ class MeteringClient(Generic[RequestT, AnswerT]):
     async def _ask(self, request: RequestT, call: Call, attempt: Attempt) -> AnswerT:
         started = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._deployment.timeout_s):
+            async with call.limit(self._deployment.timeout_s):
                 answer = await self._inner.complete(request, call)
         except TimeoutError:
             error = ProviderTimeout(f"no answer within {self._deployment.timeout_s:g} s")
@@ -55,6 +62,9 @@ class MeteringClient(Generic[RequestT, AnswerT]):
             raise error from None
         except ProviderError as error:
             self._note_failure(attempt, error)
+            raise
+        except Abandoned as left:
+            self._bill(attempt, left.usage)
             raise
         finally:
             attempt.latency_ms = (self._clock.monotonic() - started) * 1000

@@ -1,5 +1,6 @@
 """What is asked of a model and what comes back; the one protocol that providers and wrappers share."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -45,13 +46,19 @@ class CompletionRequest:
     items: tuple[Mapping[str, Any], ...] = ()
     taxonomy: Mapping[str, Any] | None = None
 
+    @property
+    def is_streamed(self) -> bool:
+        """Never: an answer is held to its schema as a whole."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardRequest:
     """A request in OpenAI's terms that is passed on as it stands: `body` is all of it but the model.
 
-    `size` is the UTF-8 bytes of the body; `max_tokens` the most output tokens that it asks for, over all choices. A
-    streamed answer's events go to `sink` as they come, None where the answer is wanted whole.
+    `size` is more than the tokens that its input can take: the UTF-8 bytes of the body, pictures by their own measure;
+    `max_tokens` the most output tokens that it asks for, over all choices. A streamed answer's events go to `sink` as
+    they come, `[DONE]` included, None where the answer is wanted whole.
     """
 
     operation: Operation
@@ -61,6 +68,11 @@ class ForwardRequest:
     max_tokens: int
     sink: Sink | None = None
     purpose: Purpose = "answer"
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the answer goes out while it comes in."""
+        return self.sink is not None
 
 
 Request = CompletionRequest | ForwardRequest
@@ -113,6 +125,14 @@ class ForwardAnswer:
     model: str
     usage: Usage
     deployment: str | None = None
+
+
+class Abandoned(asyncio.CancelledError):  # noqa: N818 no error: nobody listens any more
+    """A streamed answer was cancelled after a part of it had come; `usage` is what that part is taken to have cost."""
+
+    def __init__(self, usage: Usage) -> None:
+        super().__init__()
+        self.usage = usage
 
 
 RequestT = TypeVar("RequestT", bound=Request)
