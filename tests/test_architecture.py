@@ -21,7 +21,7 @@ LAYERS = [
     ["api"],
     ["evaluation"],
     ["services"],
-    ["tasks"],
+    ["tasks", "passthrough"],
     ["llm", "prompts", "calls", "consumers"],
     ["ledger"],
     ["embedded", "storage", "settings", "ratelimits", "redaction"],
@@ -31,6 +31,7 @@ LAYERS = [
 RANK = {name: len(LAYERS) - row for row, names in enumerate(LAYERS) for name in names}
 ONE_IMPORTER = {
     "litellm": ["llm/litellm_client.py"],
+    "aiohttp": ["llm/openai_http.py"],
     "tenacity": ["llm/retrying.py"],
     "redis": ["redis_link/*"],
     "limits": ["ratelimits/redis.py"],

@@ -61,6 +61,17 @@ class MalformedRequest(InvalidRequest):
     """A body that is not the JSON it claims to be."""
 
 
+class RequestDeclined(InvalidRequest):
+    """A request that was passed on as the caller wrote it, and that providers do not take as it stands.
+
+    `reason` is the code of the last provider's error.
+    """
+
+    def __init__(self, detail: str, *, reason: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class Unauthorized(GatewayError):
     """No key, or one that is unknown, revoked or expired."""
 

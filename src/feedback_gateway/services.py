@@ -29,11 +29,11 @@ from feedback_gateway.errors import ConfigurationError, InvalidRequest
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
 from feedback_gateway.llm.budgeting import Purse
-from feedback_gateway.llm.embedded_client import EmbeddedClient
-from feedback_gateway.llm.litellm_client import LiteLLMClient
-from feedback_gateway.llm.models import Deployment, Provider, Rates
-from feedback_gateway.llm.price_table import PriceTable, deployment_rates, load_price_table
+from feedback_gateway.llm.models import Deployment, ForwardClient, Provider, Rates
+from feedback_gateway.llm.price_table import PriceTable, deployment_rates, find_row, load_price_table
+from feedback_gateway.llm.providers import EMBEDDED_MODEL, Providers
 from feedback_gateway.llm.stack import Stack
+from feedback_gateway.passthrough.service import Passthrough
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.ratelimits.models import Allowance, RateLimiter
 from feedback_gateway.ratelimits.opening import rate_limiter_over
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from feedback_gateway.redis_link.link import RedisLink
 
 DRAIN_S = 10.0
-EMBEDDED_MODEL = "embedded/student"
 FREE = Rates(input=Decimal(0), output=Decimal(0))
 OUR_PARAMS = (
     "model",
@@ -100,6 +99,7 @@ class Services:
     redis: "RedisLink | None"
     rate_limiter: RateLimiter
     tasks: TaskService
+    passthrough: Passthrough
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first request would otherwise wait for; it needs to be awaited by nobody."""
 
@@ -110,7 +110,7 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Open everything, and on exit finish what is in flight, write it down and close.
 
-    `provider` replaces the clients of all deployments. Raises ConfigurationError for whatever cannot work.
+    `provider` replaces the clients of all deployments for tasks. Raises ConfigurationError for whatever cannot work.
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
@@ -122,9 +122,7 @@ async def open_services(
         rate_limiter = rate_limiter_over(redis, clock=clock)
         books = open_books(settings, stack, clock=clock)
         providers = Providers(stack, clock=clock)
-        client = stack_of(settings, deployments, purse=books.purse, limiter=rate_limiter, clock=clock).tasks(
-            provider or providers.client
-        )
+        wrappers = stack_of(settings, deployments, purse=books.purse, limiter=rate_limiter, clock=clock)
         yield Services(
             settings=settings,
             clock=clock,
@@ -137,7 +135,7 @@ async def open_services(
             rate_limiter=rate_limiter,
             tasks=TaskService(
                 registry=registry,
-                client=client,
+                client=wrappers.tasks(provider or providers.client),
                 recorder=books.recorder,
                 admission=Admission(rate_limiter),
                 redactor=books.redactor if settings.redaction.before_provider else None,
@@ -147,6 +145,13 @@ async def open_services(
                 limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
                 clock=clock,
                 new_fence=lambda: secrets.token_hex(8),
+            ),
+            passthrough=passthrough_of(
+                settings,
+                deployments,
+                client=wrappers.forward(providers.forwarder),
+                recorder=books.recorder,
+                limiter=rate_limiter,
             ),
             warm_up=providers.warm_up,
         )
@@ -244,30 +249,23 @@ def stack_of(
     )
 
 
-class Providers:
-    """Makes the client of each deployment; `stack` closes them."""
-
-    def __init__(self, stack: AsyncExitStack, *, clock: Clock) -> None:
-        self._stack = stack
-        self._clock = clock
-
-        self._embedded: EmbeddedClient | None = None
-
-    async def warm_up(self) -> None:
-        """Load the embedded student, where a deployment uses it."""
-        if self._embedded is not None:
-            await self._embedded.warm_up()
-
-    def client(self, deployment: Deployment) -> Provider:
-        """The embedded student, one for all its deployments, or the provider's own client."""
-        if deployment.model == EMBEDDED_MODEL:
-            if self._embedded is None:
-                self._embedded = EmbeddedClient()
-                self._stack.push_async_callback(self._embedded.aclose)
-            return self._embedded
-        client = LiteLLMClient(deployment, clock=self._clock)
-        self._stack.push_async_callback(client.aclose)
-        return client
+def passthrough_of(
+    settings: Settings,
+    deployments: Sequence[Deployment],
+    *,
+    client: ForwardClient,
+    recorder: Recorder,
+    limiter: RateLimiter,
+) -> Passthrough:
+    """What passes requests on."""
+    return Passthrough(
+        client=client,
+        recorder=recorder,
+        admission=Admission(limiter),
+        deployments=deployments,
+        fallbacks=settings.fallbacks,
+        masks_providers=settings.redaction.before_provider,
+    )
 
 
 def prompt_folders(settings: Settings) -> list[Path]:
@@ -300,6 +298,7 @@ def deployments_of(settings: Settings) -> tuple[Deployment, ...]:
                 allowance=Allowance(
                     requests_per_minute=entry.litellm_params.rpm, tokens_per_minute=entry.litellm_params.tpm
                 ),
+                max_output_tokens=most_output_tokens(entry, table),
             )
         )
     return tuple(deployments)
@@ -326,6 +325,13 @@ def rates_of(entry: ModelEntry, table: PriceTable) -> Rates | None:
     """The deployment's prices: LiteLLM's table, what the operator set over it; None where nobody knows."""
     params = entry.litellm_params.model_dump(exclude={"api_key"})
     return deployment_rates(entry.litellm_params.model, table, params=params, info=entry.model_info)
+
+
+def most_output_tokens(entry: ModelEntry, table: PriceTable) -> int | None:
+    """What the deployment's model answers at most, by `model_info` or LiteLLM's table."""
+    row = find_row(str(entry.model_info.get("base_model") or entry.litellm_params.model), table) or {}
+    most = entry.model_info.get("max_output_tokens") or row.get("max_output_tokens")
+    return most if isinstance(most, int) else None
 
 
 def preferences_of(settings: Settings, registry: TaskRegistry) -> dict[str, Preference]:

@@ -14,6 +14,7 @@ MEDIA_TYPE = "application/problem+json"
 
 STATUS: Mapping[type[errors.GatewayError], int] = {
     errors.MalformedRequest: 400,
+    errors.RequestDeclined: 400,
     errors.InvalidRequest: 422,
     errors.UnknownTask: 404,
     errors.NotFound: 404,

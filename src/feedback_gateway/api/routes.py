@@ -24,9 +24,11 @@ from feedback_gateway.api.admin_bodies import (
 from feedback_gateway.api.admin_schemas import BODY, changed, created, gone, request_body
 from feedback_gateway.api.deps import admin_of, caller_of, refuse_query, refuse_repeated
 from feedback_gateway.api.error_handlers import problem_response
+from feedback_gateway.api.passthrough import ModelsEndpoint, PassthroughEndpoint
 from feedback_gateway.api.tasks import TaskEndpoint
 from feedback_gateway.consumers.models import Caller
 from feedback_gateway.errors import MethodNotAllowed, NotFound
+from feedback_gateway.passthrough.bodies import read_chat, read_embeddings
 
 TASK_PATH = "/v1/{task}"
 Access = Callable[[Request], Awaitable[Caller]]
@@ -133,6 +135,10 @@ def add_routes(app: FastAPI) -> None:
         allowed = ", ".join(page.method for page in pages)
         others = OtherMethods(allowed, access=pages[0].access)
         app.router.routes.append(Route(path, others, include_in_schema=False))
+    app.router.routes.append(Route("/v1/chat/completions", PassthroughEndpoint(read_chat), include_in_schema=False))
+    app.router.routes.append(Route("/v1/embeddings", PassthroughEndpoint(read_embeddings), include_in_schema=False))
+    app.router.routes.append(Route("/v1/models", ModelsEndpoint(), include_in_schema=False))
+    app.router.routes.append(Route("/v1/models/{model:path}", ModelsEndpoint(), include_in_schema=False))
     app.router.routes.append(Route(TASK_PATH, TaskEndpoint(), include_in_schema=False))
     for name in ALIASES:
         app.router.routes.append(Route(f"/{name}", TaskEndpoint(name), include_in_schema=False))

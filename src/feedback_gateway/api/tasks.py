@@ -5,7 +5,7 @@ Plain Starlette, as the hottest route of all: no model of the whole body is buil
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from feedback_gateway.api.rendering import answer_json, many_json
 from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import GatewayError, MethodNotAllowed
 from feedback_gateway.ledger.service import warning
+from feedback_gateway.passthrough.service import Head
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.models import Answer, Failure
 
@@ -91,7 +92,7 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
     return Response(to_json(body), headers=headers, media_type="application/json")
 
 
-def account_headers(answer: Answer) -> dict[str, str]:
+def account_headers(answer: Answer | Head) -> dict[str, str]:
     """How the consumer's tightest limit stands, and which budget is near its end."""
     headers: dict[str, str] = {}
     if (standing := answer.standing) is not None:
@@ -107,22 +108,28 @@ def to_json(value: Any) -> bytes:
 
 
 @asynccontextmanager
-async def cancelled_with(request: Request) -> AsyncIterator[None]:
-    """Cancel the block when the client closes its connection. Raises ClientWentAwayError then."""
+async def cancelled_with(request: Request) -> AsyncIterator[Callable[[], None]]:
+    """Cancel the block when the client closes its connection, or is taken to have by calling what the block is given.
+
+    Raises ClientWentAwayError then.
+    """
     block = asyncio.current_task()
     assert block is not None  # noqa: S101 - every coroutine here runs in a task
     gone = asyncio.Event()
+
+    def leave() -> None:
+        gone.set()
+        block.cancel()
 
     async def watch() -> None:
         message: Message = {"type": ""}
         while message["type"] != "http.disconnect":
             message = await request.receive()
-        gone.set()
-        block.cancel()
+        leave()
 
     watcher = asyncio.create_task(watch())
     try:
-        yield
+        yield leave
     except asyncio.CancelledError:
         if gone.is_set() and not block.uncancel():
             raise ClientWentAwayError from None

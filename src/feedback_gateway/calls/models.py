@@ -147,7 +147,7 @@ class Call:
         return limit
 
     def begin_answer(self) -> None:
-        """The first part of a streamed answer is about to leave: no limit holds any longer, and nobody else is asked."""
+        """A streamed answer is about to leave: no limit holds any longer, and nobody else is asked."""
         self.is_answering = True
         for limit in self.limits:
             with suppress(RuntimeError):  # it is over already

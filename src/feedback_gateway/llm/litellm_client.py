@@ -24,7 +24,7 @@ from feedback_gateway.errors import (
 )
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, FinishReason, Usage
 from feedback_gateway.llm.prices import is_price
-from feedback_gateway.llm.provider_errors import status_of, translate
+from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES, TOO_LARGE, status_of, translate
 from feedback_gateway.llm.structured import TOOL, Mode, Params, structured_messages, structured_params
 from feedback_gateway.llm.usage import estimate, usage_from, usage_of
 from feedback_gateway.settings import prepare_litellm_environment
@@ -49,8 +49,6 @@ FINISH: Mapping[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-TOO_LARGE = b'{"error": {"message": "the answer is larger than 16 MiB"}}'
 LOADING = threading.Lock()
 THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 NAMES_THE_MODE = (

@@ -127,7 +127,7 @@ class ForwardAnswer:
     deployment: str | None = None
 
 
-class Abandoned(asyncio.CancelledError):  # noqa: N818 no error: nobody listens any more
+class Abandoned(asyncio.CancelledError):
     """A streamed answer was cancelled after a part of it had come; `usage` is what that part is taken to have cost."""
 
     def __init__(self, usage: Usage) -> None:
@@ -168,7 +168,8 @@ class Deployment:
     """One place that can answer for an alias: `model` is LiteLLM's `provider/model`, `params` go to the call.
 
     `name` is unique and what answers and logs show; `rates` is None where no price is known; `timeout_s` bounds
-    one attempt; `allowance` what it may be sent a minute. `params` may hold keys, so they stay out of the
+    one attempt; `allowance` what it may be sent a minute; `max_output_tokens` what its model answers at most,
+    None where nobody says. `params` may hold keys, so they stay out of the
     representation.
     """
 
@@ -180,6 +181,7 @@ class Deployment:
     timeout_s: float = 60.0
     rates: Rates | None = None
     allowance: Allowance = UNLIMITED
+    max_output_tokens: int | None = None
 
     @property
     def is_free(self) -> bool:

@@ -76,12 +76,29 @@ PLAIN = (
 )
 """Words of any error message: they give nothing away even where a user wrote them too."""
 UNREACHABLE = re.compile(r"(?i)connection (?:error|refused)|cannot connect|name or service not known|getaddrinfo")
-BROKEN = frozenset({"ReadError", "RemoteProtocolError", "WriteError", "ClientPayloadError", "ServerDisconnectedError"})
+BROKEN = frozenset(
+    {
+        "ReadError",
+        "RemoteProtocolError",
+        "WriteError",
+        "ClientPayloadError",
+        "ServerDisconnectedError",
+        "ClientOSError",
+    }
+)
 """What httpx and aiohttp call a connection that broke."""
+FILTERED = frozenset({"content_filter", "content_policy_violation"})
+TOO_LONG = re.compile(
+    r"(?i)maximum (?:context|input) (?:length|limit)|exceeds? (?:the )?(?:available )?context|maximum number of tokens"
+    r"|longer than the model's context|input tokens exceed|current length is .* while limit is"
+)
+REFUSED = re.compile(r"(?i)content management policy|content policy|safety system")
 UNREACHED = "no connection; is api_base right, and is the server running?"
 MISSING = re.compile(r"No module named '([\w.]+)'")
 WORD = re.compile(r"\w+")
 MASKS = re.compile(r"…(?:[^\w…]*…)+")
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+TOO_LARGE = b'{"error": {"message": "the answer is larger than 16 MiB"}}'
 LONGEST = 200
 LONGEST_WAIT_S = 365 * 86_400.0
 SHORTEST_SECRET = 4
@@ -111,6 +128,40 @@ def translate(
         usage=usage,
         is_lost=headers is None and is_lost(error),
     )
+
+
+def refused(
+    status: int,
+    body: Any,
+    *,
+    headers: Mapping[str, str],
+    secrets: Iterable[str],
+    prompt: str,
+    now: datetime,
+    usage: Any = None,
+) -> ProviderError:
+    """Our error for an answer of OpenAI's protocol that is none; `body` is decoded JSON, None where it is not JSON."""
+    kind = kind_of_answer(status, body)
+    return kind(
+        sentence(kind, status=status, said=scrub(message_in(body), secrets=secrets, prompt=prompt)),
+        status=status,
+        retry_after=retry_after(headers, now=now),
+        usage=usage,
+    )
+
+
+def kind_of_answer(status: int, body: Any) -> type[ProviderError]:
+    """Which of ours stands for an answer: its code where that says more than the status does, then the status."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    code = str(error.get("code") or error.get("type") or "") if isinstance(error, Mapping) else ""
+    is_theirs = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_theirs and status not in (401, 402, 403, 408, 409, 429):
+        message = message_in(body)
+        if code == "context_length_exceeded" or TOO_LONG.search(message):
+            return ContextTooLong
+        if code in FILTERED or REFUSED.search(message):
+            return ContentRefused
+    return STATUSES.get(status) or (ProviderRejected if is_theirs else ProviderUnavailable)
 
 
 def is_lost(error: BaseException) -> bool:

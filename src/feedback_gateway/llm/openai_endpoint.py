@@ -1,0 +1,120 @@
+"""Which deployments speak OpenAI's protocol themselves, where they are, and what a request to them looks like. Pure.
+
+A deployment with any parameter that is not known here is left to LiteLLM, which may know it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from feedback_gateway.llm.models import Deployment, Operation
+from feedback_gateway.llm.prices import is_price
+
+PATHS: Mapping[Operation, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+REASONING = re.compile(r"(?:ft:)?(?:o\d|gpt-5)")
+"""OpenAI's models that think: they take `max_completion_tokens`."""
+ODD = re.compile(r"(?:ft:)?o\d|responses/|chat/|.*(?:audio|realtime|search|codex|deep-research|-pro\b)")
+"""OpenAI's models for which LiteLLM rewrites messages or asks another endpoint."""
+GIVEN = frozenset({"api_key", "api_base", "organization", "extra_headers"})
+DEFAULTS = frozenset({
+    "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "metadata",
+    "parallel_tool_calls", "presence_penalty", "prompt_cache_key", "reasoning_effort", "safety_identifier", "seed",
+    "service_tier", "stop", "store", "temperature", "top_logprobs", "top_p", "user", "verbosity",
+})  # fmt: skip
+"""Parameters of a deployment that go with every request that does not set them itself."""
+OURS = frozenset({"weight", "rpm", "tpm", "timeout", "max_retries", "base_model"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker:
+    """A provider that speaks the protocol: its address, None where only `api_base` says it.
+
+    `limit` is what it calls the most tokens of an answer; `counts_streams` whether it must be asked to count them in a
+    stream; `extra` goes with every request.
+    """
+
+    base: str | None = None
+    limit: str = "max_tokens"
+    counts_streams: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+SPEAKERS: Mapping[str, Speaker] = {
+    "cerebras": Speaker(base="https://api.cerebras.ai/v1"),
+    "deepseek": Speaker(base="https://api.deepseek.com/beta"),
+    "fireworks_ai": Speaker(base="https://api.fireworks.ai/inference/v1"),
+    "groq": Speaker(base="https://api.groq.com/openai/v1"),
+    "hosted_vllm": Speaker(),
+    "llamafile": Speaker(),
+    "lm_studio": Speaker(),
+    "mistral": Speaker(base="https://api.mistral.ai/v1", counts_streams=False),
+    "openai": Speaker(base="https://api.openai.com/v1"),
+    "openrouter": Speaker(base="https://openrouter.ai/api/v1", extra={"usage": {"include": True}}),
+    "together_ai": Speaker(base="https://api.together.ai/v1"),
+    "xai": Speaker(base="https://api.x.ai/v1"),
+}
+"""Those to whom LiteLLM sends a request as it stands, by its names for them; tests hold the two side by side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where one deployment is, and what goes with every request to it."""
+
+    base: str
+    provider: str
+    model: str
+    headers: Mapping[str, str] = field(repr=False)
+    defaults: Mapping[str, Any]
+    limit: str
+    counts_streams: bool
+
+    def url(self, operation: Operation) -> str:
+        """The address of one operation."""
+        return self.base + PATHS[operation]
+
+    def body(self, operation: Operation, asked: Mapping[str, Any], *, streamed: bool = False) -> dict[str, Any]:
+        """What is sent: what was asked for, under the provider's own names, over the deployment's defaults."""
+        if operation == "embeddings":
+            return {**asked, "model": self.model}
+        body = {**self.defaults, **asked, "model": self.model}
+        for name in ("max_tokens", "max_completion_tokens"):
+            if name != self.limit and name in body:
+                body.setdefault(self.limit, body[name])
+                del body[name]
+        if streamed and self.counts_streams:
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        elif not self.counts_streams:
+            body.pop("stream_options", None)
+        return body
+
+
+def endpoint_of(deployment: Deployment) -> Endpoint | None:
+    """How the deployment is asked without LiteLLM; None where it does not speak the protocol, or not exactly."""
+    provider, _, model = deployment.model.partition("/")
+    params = {key: value for key, value in deployment.params.items() if value is not None}
+    named = params.pop("custom_llm_provider", provider)
+    if named != provider:
+        provider, model = named, deployment.model
+    speaker = SPEAKERS.get(provider)
+    base = params.get("api_base") or (speaker and speaker.base)
+    unknown = {key for key in params if key not in GIVEN | DEFAULTS | OURS and not is_price(key)}
+    is_keyless = params.get("api_key") is None and (provider == "openai" or "api_base" not in params)
+    is_odd = provider == "openai" and ODD.match(model) is not None
+    if speaker is None or not base or not model or unknown or is_keyless or is_odd:
+        return None
+    headers = {"content-type": "application/json", **(params.get("extra_headers") or {})}
+    if params.get("api_key") is not None:
+        headers["authorization"] = f"Bearer {params['api_key']}"
+    if params.get("organization") is not None:
+        headers["openai-organization"] = str(params["organization"])
+    thinks = provider == "openai" and REASONING.match(model) is not None
+    return Endpoint(
+        base=str(base).rstrip("/"),
+        provider=provider,
+        model=model,
+        headers=headers,
+        defaults={**speaker.extra, **{key: value for key, value in params.items() if key in DEFAULTS}},
+        limit="max_completion_tokens" if thinks else speaker.limit,
+        counts_streams=speaker.counts_streams,
+    )

@@ -1,0 +1,65 @@
+"""Chooses the client of each deployment: the embedded student, LiteLLM, or none where OpenAI's protocol is spoken.
+
+Clients of one kind share what they keep open.
+"""
+
+from contextlib import AsyncExitStack
+
+from feedback_gateway.clock import Clock
+from feedback_gateway.llm.embedded_client import EmbeddedClient
+from feedback_gateway.llm.embedded_forwarder import EmbeddedForwarder
+from feedback_gateway.llm.litellm_client import LiteLLMClient
+from feedback_gateway.llm.litellm_forwarder import LiteLLMForwarder
+from feedback_gateway.llm.models import Deployment, Forwarder, Provider
+from feedback_gateway.llm.openai_endpoint import endpoint_of
+from feedback_gateway.llm.openai_forwarder import OpenAIForwarder
+from feedback_gateway.llm.openai_http import Connections
+
+EMBEDDED_MODEL = "embedded/student"
+
+
+class Providers:
+    """Makes the client of each deployment; `stack` closes them."""
+
+    def __init__(self, stack: AsyncExitStack, *, clock: Clock) -> None:
+        self._stack = stack
+        self._clock = clock
+        self._connections = Connections()
+        self._embedded: EmbeddedClient | None = None
+        self._litellm: dict[str, LiteLLMClient] = {}
+        stack.push_async_callback(self._connections.aclose)
+
+    async def warm_up(self) -> None:
+        """Load the embedded student, where a deployment uses it."""
+        if self._embedded is not None:
+            await self._embedded.warm_up()
+
+    def client(self, deployment: Deployment) -> Provider:
+        """What answers tasks."""
+        if deployment.model == EMBEDDED_MODEL:
+            return self._student()
+        return self._through_litellm(deployment)
+
+    def forwarder(self, deployment: Deployment) -> Forwarder:
+        """What passes requests on."""
+        if deployment.model == EMBEDDED_MODEL:
+            return EmbeddedForwarder()
+        endpoint = endpoint_of(deployment)
+        if endpoint is None:
+            return LiteLLMForwarder(self._through_litellm(deployment), deployment)
+        return OpenAIForwarder(deployment, endpoint, self._connections, clock=self._clock)
+
+    def _student(self) -> EmbeddedClient:
+        """The embedded student, one for all its deployments."""
+        if self._embedded is None:
+            self._embedded = EmbeddedClient()
+            self._stack.push_async_callback(self._embedded.aclose)
+        return self._embedded
+
+    def _through_litellm(self, deployment: Deployment) -> LiteLLMClient:
+        """The deployment's client of LiteLLM, one for tasks and for what is passed on."""
+        if deployment.name not in self._litellm:
+            client = LiteLLMClient(deployment, clock=self._clock)
+            self._litellm[deployment.name] = client
+            self._stack.push_async_callback(client.aclose)
+        return self._litellm[deployment.name]
