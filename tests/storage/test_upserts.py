@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, Engine, Integer, MetaData, Table, Text, UniqueConstraint
 
@@ -111,6 +111,7 @@ def test_no_rows_are_no_statement(engine: Engine) -> None:
     assert stored(engine) == []
 
 
+@settings(deadline=None)
 @given(booked=booked)
 def test_totals_are_the_sums_of_what_was_booked(database: Engine, booked: list[Any]) -> None:
     """Exactly, and whether a key comes twice in one batch or in two."""

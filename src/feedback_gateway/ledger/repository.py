@@ -3,24 +3,44 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, literal, select, tuple_
+from sqlalchemy import Connection, Engine, bindparam, literal, select, tuple_
 
 from feedback_gateway.errors import NotFound
 from feedback_gateway.ledger.models import Budget, Entry, Grant, Hold, Refusal, Standing
 from feedback_gateway.ledger.periods import PERIODS, end_of, start_of
 from feedback_gateway.ledger.tables import ledger, reservations, spend
-from feedback_gateway.storage.columns import ExactSum, UtcDateTime
-from feedback_gateway.storage.engine import storage_errors, writing
+from feedback_gateway.storage.columns import EXACT, ListOfAmounts, UtcDateTime, UtcDay, exact_sum
+from feedback_gateway.storage.engine import storage_errors, writing_in_passing
 from feedback_gateway.storage.locks import lock_name
-from feedback_gateway.storage.upserts import insert_or_update
+from feedback_gateway.storage.prepared import Prepared, PreparedRows, one_of
+from feedback_gateway.storage.upserts import delete_rows, insert_or_update, insert_rows
 
 ZERO = Decimal(0)
+DAY = UtcDay(reservations.c.created_at)
 HELD = tuple(column.name for column in reservations.columns)
 BOOKED = tuple(column.name for column in ledger.columns)
+RESERVED = Prepared(
+    select(reservations.c.task, DAY, ListOfAmounts(reservations.c.amount_usd))
+    .where(reservations.c.consumer == bindparam("consumer"))
+    .group_by(reservations.c.task, DAY)
+)
+HELD_BY = PreparedRows(
+    lambda _, count: select(reservations.c.call_id, reservations.c.amount_usd).where(
+        one_of(reservations.c.call_id, count)
+    ),
+    [reservations.c.call_id],
+)
+SPENT = Prepared(
+    select(spend.c.task, spend.c.spent_usd).where(
+        spend.c.consumer == bindparam("consumer"),
+        spend.c.period == bindparam("period"),
+        spend.c.starts_at == bindparam("starts_at"),
+    )
+)
 
 
 class LedgerRepository:
@@ -35,11 +55,11 @@ class LedgerRepository:
         A hold of a call that has one replaces it. What others hold at the same time, in whichever process, comes
         before or after all of `holds`.
         """
-        with writing(self._engine) as connection:
-            limited = {hold.consumer for hold in holds if hold.budgets}
-            for consumer in sorted(limited):
+        with writing_in_passing(self._engine) as connection:
+            limited = sorted({hold.consumer for hold in holds if hold.budgets})
+            for consumer in limited:
                 lock_name(connection, f"budget {consumer}")
-            accounts = Accounts(connection, limited)
+            accounts = Accounts(connection, limited, holds=holds)
             outcomes = [accounts.hold(hold) for hold in holds]
             granted = {
                 hold.call_id: hold for hold, outcome in zip(holds, outcomes, strict=True) if isinstance(outcome, Grant)
@@ -51,7 +71,7 @@ class LedgerRepository:
     def standings(self, consumer: str, budgets: Iterable[Budget], *, now: datetime) -> list[Standing]:
         """How each of the consumer's budgets stands."""
         with storage_errors(self._engine), self._engine.connect() as connection:
-            accounts = Accounts(connection, {consumer})
+            accounts = Accounts(connection, [consumer])
             return [accounts.standing(consumer, budget, at=now) for budget in budgets]
 
     def entries(
@@ -87,73 +107,81 @@ class LedgerRepository:
 class Accounts:
     """What some consumers hold and have spent, as one transaction sees it.
 
-    Holds are read before charges: what is settled in between counts twice for a moment rather than not at all.
+    Holds are read before charges: what is settled in between counts twice for a moment rather than not at all. All
+    periods are whole days in UTC, so holds are added up by task and day.
     """
 
-    def __init__(self, connection: Connection, consumers: Iterable[str]) -> None:
+    def __init__(self, connection: Connection, consumers: Iterable[str], *, holds: Sequence[Hold] = ()) -> None:
         self._connection = connection
-        self._held: dict[str, dict[str, Hold]] = defaultdict(dict)
+        self._reserved: dict[str, dict[tuple[str, str], Decimal]] = {}
         self._spent: dict[tuple[str, Budget, datetime], Decimal] = {}
-        query = select(reservations).where(reservations.c.consumer.in_(set(consumers)))
-        for row in connection.execute(query).mappings():
-            self._held[row["consumer"]][row["call_id"]] = Hold(**row)
+        self._known: dict[str, Decimal] = {}
+        for consumer in consumers:
+            rows = RESERVED.read(connection, consumer=consumer)
+            self._reserved[consumer] = {
+                (task, day): exact_sum(map(Decimal, amounts.split(","))) for task, day, amounts in rows if amounts
+            }
+        asked = [{"call_id": hold.call_id} for hold in holds if hold.consumer in self._reserved]
+        for call_id, amount in HELD_BY.read(connection, asked):
+            self._known[call_id] = ZERO if amount is None else Decimal(amount)
 
     def hold(self, hold: Hold) -> Grant | Refusal:
         """Take `hold` in, or say which budget has no room for it."""
         amount = hold.amount_usd or ZERO
+        known = self._known.get(hold.call_id, ZERO)
         warnings = []
         for budget in hold.budgets:
-            found = self.standing(hold.consumer, budget, at=hold.created_at, without=hold.call_id)
+            found = self.standing(hold.consumer, budget, at=hold.created_at)
+            found = replace(found, reserved_usd=EXACT.subtract(found.reserved_usd, known)) if known else found
             if found.spent_usd + found.reserved_usd + amount > budget.limit_usd:
                 return Refusal(standing=found, final=found.spent_usd + amount > budget.limit_usd)
             if (with_it := replace(found, reserved_usd=found.reserved_usd + amount)).is_warning:
                 warnings.append(with_it)
-        self._held[hold.consumer][hold.call_id] = hold
+        if hold.consumer in self._reserved:
+            place, reserved = (hold.task, day_of(hold.created_at)), self._reserved[hold.consumer]
+            reserved[place] = EXACT.add(reserved.get(place, ZERO), EXACT.subtract(amount, known))
+            self._known[hold.call_id] = amount
         return Grant(warnings=tuple(warnings))
 
-    def standing(self, consumer: str, budget: Budget, *, at: datetime, without: str | None = None) -> Standing:
-        """How a budget stands in the period of `at`, but for what the call `without` holds."""
+    def standing(self, consumer: str, budget: Budget, *, at: datetime) -> Standing:
+        """How a budget stands in the period of `at`."""
         start, end = start_of(budget.period, at), end_of(budget.period, at)
+        first, after = day_of(start), None if end is None else day_of(end)
         reserved = [
-            one.amount_usd
-            for one in self._held[consumer].values()
-            if one.amount_usd is not None
-            and one.call_id != without
-            and budget.task in (None, one.task)
-            and one.created_at >= start
-            and (end is None or one.created_at < end)
+            amount
+            for (task, day), amount in self._reserved[consumer].items()
+            if budget.task in (None, task) and day >= first and (after is None or day < after)
         ]
         return Standing(
             budget=budget,
             spent_usd=self._spent_in(consumer, budget, start),
-            reserved_usd=sum(reserved, ZERO),
+            reserved_usd=exact_sum(reserved),
             resets_at=end,
         )
 
     def _spent_in(self, consumer: str, budget: Budget, start: datetime) -> Decimal:
         key = (consumer, budget, start)
         if key not in self._spent:
-            query = select(ExactSum(spend.c.spent_usd)).where(
-                spend.c.consumer == consumer, spend.c.period == budget.period, spend.c.starts_at == start
-            )
-            if budget.task is not None:
-                query = query.where(spend.c.task == budget.task)
-            self._spent[key] = self._connection.scalar(query) or ZERO
+            sums = SPENT.read(self._connection, consumer=consumer, period=budget.period, starts_at=start)
+            self._spent[key] = exact_sum(Decimal(spent) for task, spent in sums if budget.task in (None, task))
         return self._spent[key]
+
+
+def day_of(moment: datetime) -> str:
+    """Its day in UTC, as `UtcDay` has it."""
+    return moment.astimezone(UTC).date().isoformat()
 
 
 def release(connection: Connection, call_ids: Iterable[str]) -> None:
     """Let go of what was set aside for calls that are over, in the caller's transaction."""
-    gone = [{"gone": call_id} for call_id in call_ids]
-    if gone:
-        connection.execute(delete(reservations).where(reservations.c.call_id == bindparam("gone")), gone)
+    delete_rows(connection, reservations.c.call_id, call_ids)
 
 
 def book(connection: Connection, entries: Sequence[Entry]) -> None:
     """Add lines to the ledger, and their amounts to the sums of their periods, in the caller's transaction."""
     if not entries:
         return
-    connection.execute(insert(ledger), [{name: getattr(entry, name) for name in BOOKED} for entry in entries])
+    insert_rows(connection, ledger, [{name: getattr(entry, name) for name in BOOKED} for entry in entries])
     sums: dict[tuple[Any, ...], Decimal] = defaultdict(lambda: ZERO)
     for entry in entries:
         for period in PERIODS:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from feedback_gateway.errors import BudgetExceeded, GatewayError, Unavailable
 from feedback_gateway.ledger.amounts import format_usd
@@ -47,42 +48,45 @@ class Ledger:
         self._write = write
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._waiting: deque[Waiting] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[list[Grant | Refusal]] | None = None
         self._warned: set[tuple[str, Budget, datetime | None]] = set()
 
     async def hold(self, hold: Hold) -> Grant | Refusal:
-        """Set money aside, durably, or say which budget has no room for it. Raises Unavailable if it cannot be.
+        """Set money aside, so that it outlives this process, or say which budget has no room for it.
 
-        A caller that is cancelled may have its money set aside all the same: let it run to its end.
+        A caller that is cancelled may have its money set aside all the same: let it run to its end. Raises Unavailable
+        if it cannot be.
         """
         outcome: asyncio.Future[Grant | Refusal] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(hold, outcome))
-        if self._worker is None or self._worker.done():
+        if self._writing is None:
             self._begin()
         return await outcome
 
     def _begin(self) -> None:
-        self._worker = asyncio.create_task(self._work(), name="ledger")
-        self._worker.add_done_callback(report)
+        """Hand all that waits to the thread."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        loop = asyncio.get_running_loop()
+        self._writing = loop.run_in_executor(self._thread, self._write, [one.hold for one in taken])
+        self._writing.add_done_callback(partial(self._end, taken))
 
-    async def _work(self) -> None:
-        while self._waiting:
-            taken = list(self._waiting)
-            self._waiting.clear()
-            try:
-                loop = asyncio.get_running_loop()
-                outcomes = await loop.run_in_executor(self._thread, self._write, [one.hold for one in taken])
-                for one, outcome in zip(taken, outcomes, strict=True):
-                    one.settle(outcome)
-                    self._warn(one.hold, outcome)
-            except GatewayError as error:
-                for one in taken:
-                    one.settle(error)
-            finally:
-                for one in taken:  # where neither was told, which a fault of ours would do
-                    one.settle(Unavailable("no money could be set aside; the gateway's log has the cause"))
-                if self._waiting:
-                    self._begin()
+    def _end(self, taken: Sequence[Waiting], writing: "asyncio.Future[list[Grant | Refusal]]") -> None:
+        """Tell those who waited, and begin with those who came meanwhile."""
+        self._writing = None
+        if self._waiting:
+            self._begin()
+        fault = asyncio.CancelledError() if writing.cancelled() else writing.exception()
+        if fault is None:
+            for one, outcome in zip(taken, writing.result(), strict=True):
+                one.settle(outcome)
+                self._warn(one.hold, outcome)
+            return
+        if not isinstance(fault, GatewayError):
+            report(fault)
+            fault = Unavailable("no money could be set aside; the gateway's log has the cause")
+        for one in taken:
+            one.settle(fault)
 
     def _warn(self, hold: Hold, outcome: Grant | Refusal) -> None:
         """Say once a period that a budget has reached its soft limit."""
@@ -94,16 +98,15 @@ class Ledger:
 
     async def close(self) -> None:
         """End when what waits is done."""
-        if self._worker is not None:
-            await asyncio.wait({self._worker})
+        while self._writing is not None:
+            await asyncio.wait({self._writing})
         self._thread.shutdown(wait=True)
 
 
-def report(worker: asyncio.Task[None]) -> None:
+def report(fault: BaseException) -> None:
     """Log a fault of ours where it happened, without its text."""
-    if not worker.cancelled() and (fault := worker.exception()) is not None:
-        frames = "".join(traceback.format_tb(fault.__traceback__))
-        logger.error("setting money aside failed: %s\n%s", type(fault).__name__, frames)
+    frames = "".join(traceback.format_tb(fault.__traceback__))
+    logger.error("setting money aside failed: %s\n%s", type(fault).__name__, frames)
 
 
 def exceeded(refusal: Refusal, *, amount: Decimal) -> BudgetExceeded:

@@ -114,6 +114,16 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def writing_in_passing(engine: Engine) -> Iterator[Connection]:
+    """The same for what is soon over: it outlives the process at once, but on SQLite not yet the machine's power.
+
+    The next `writing`, of whichever process, makes it as safe as the rest.
+    """
+    with storage_errors(engine), _writing(engine, begin=sqlite.BEGIN_WRITING_IN_PASSING) as connection:
+        yield connection
+
+
+@contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One transaction that reads: all its statements see the same moment of the database.
 
@@ -160,9 +170,9 @@ def database_of(url: URL) -> Database:
 
 
 @contextmanager
-def _writing(engine: Engine) -> Iterator[Connection]:
+def _writing(engine: Engine, *, begin: sqlite.Begin = sqlite.BEGIN_WRITING) -> Iterator[Connection]:
     with database_of(engine.url).turn(engine), engine.connect() as connection:
-        connection.execution_options(begin=sqlite.BEGIN_WRITING)
+        connection.execution_options(begin=begin)
         with connection.begin():
             yield connection
 

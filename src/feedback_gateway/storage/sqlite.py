@@ -4,8 +4,9 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -17,7 +18,6 @@ from feedback_gateway.storage.columns import DecimalSum, decimal_add
 from feedback_gateway.storage.turns import Turns
 
 BUSY_TIMEOUT_S = 10.0
-BEGIN_WRITING = "BEGIN IMMEDIATE"
 PRAGMAS = (
     # Readers never wait for the writer, nor it for them.
     "PRAGMA journal_mode = WAL",
@@ -41,6 +41,19 @@ PASSING = {
     sqlite3.SQLITE_LOCKED: LOCKED,
 }
 NO_TABLE = "no such table"
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """How a transaction begins, and how far its commit goes: with FULL to the disk, with NORMAL to the system."""
+
+    statement: str
+    synchronous: Literal["FULL", "NORMAL"]
+
+
+BEGIN_READING = Begin("BEGIN", "FULL")
+BEGIN_WRITING = Begin("BEGIN IMMEDIATE", "FULL")
+BEGIN_WRITING_IN_PASSING = Begin("BEGIN IMMEDIATE", "NORMAL")
 
 
 def open_engine(url: URL) -> Engine:
@@ -108,6 +121,7 @@ def _prepare(connection: Any, record: Any) -> None:
     connection.create_function("decimal_add", 2, decimal_add, deterministic=True)
     file = connection.execute("PRAGMA database_list").fetchone()[2]
     record.info["file"] = file, _identity(file)
+    record.info["synchronous"] = "FULL"
 
 
 def _refuse_lost_file(_connection: object, record: Any, _proxy: object) -> None:
@@ -126,4 +140,9 @@ def _identity(file: str) -> tuple[int, int] | None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+    begin: Begin = connection.get_execution_options().get("begin", BEGIN_READING)
+    if connection.info["synchronous"] != begin.synchronous:  # which can be changed between transactions only
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA synchronous = {begin.synchronous}")
+        connection.info["synchronous"] = begin.synchronous
+    connection.exec_driver_sql(begin.statement)
