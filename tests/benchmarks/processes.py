@@ -58,6 +58,31 @@ class Server:
 
 
 @contextmanager
+def on_cpu(index: int) -> Iterator[None]:
+    """Whatever is started in the block runs on one CPU: the first for what is measured, the next for what measures."""
+    every = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {every[index % len(every)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
+
+
+@contextmanager
+def listening(*command: str, url: str, folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run any `command` that will answer at `url`, until the block ends; does not wait for it."""
+    started = time.perf_counter()
+    with (folder / "output.log").open("ab") as output:
+        child = subprocess.Popen(command, cwd=folder, env=environment(extra), stdout=output, stderr=output)
+    with child:
+        try:
+            yield Server(url, child.pid, started)
+        finally:
+            child.terminate()
+            child.wait(STOP_S)
+
+
+@contextmanager
 def running(*command: str, folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run `python *command` in `folder` until the block ends; waits for the line that holds its URL."""
     started = time.perf_counter()
