@@ -298,7 +298,7 @@ def deployments_of(settings: Settings) -> tuple[Deployment, ...]:
                 allowance=Allowance(
                     requests_per_minute=entry.litellm_params.rpm, tokens_per_minute=entry.litellm_params.tpm
                 ),
-                max_output_tokens=most_output_tokens(entry, table),
+                listed=find_row(str(entry.model_info.get("base_model") or model), table),
             )
         )
     return tuple(deployments)
@@ -325,13 +325,6 @@ def rates_of(entry: ModelEntry, table: PriceTable) -> Rates | None:
     """The deployment's prices: LiteLLM's table, what the operator set over it; None where nobody knows."""
     params = entry.litellm_params.model_dump(exclude={"api_key"})
     return deployment_rates(entry.litellm_params.model, table, params=params, info=entry.model_info)
-
-
-def most_output_tokens(entry: ModelEntry, table: PriceTable) -> int | None:
-    """What the deployment's model answers at most, by `model_info` or LiteLLM's table."""
-    row = find_row(str(entry.model_info.get("base_model") or entry.litellm_params.model), table) or {}
-    most = entry.model_info.get("max_output_tokens") or row.get("max_output_tokens")
-    return most if isinstance(most, int) else None
 
 
 def preferences_of(settings: Settings, registry: TaskRegistry) -> dict[str, Preference]:

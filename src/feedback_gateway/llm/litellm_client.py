@@ -7,7 +7,6 @@ import asyncio
 import functools
 import json
 import logging
-import re
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,16 @@ from typing import Any
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.errors import (
-    ContentRefused,
     ProviderRejected,
     ProviderUnavailable,
 )
-from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, FinishReason, Usage
+from feedback_gateway.llm.asking import Ways
+from feedback_gateway.llm.chat_answers import read_chat, tool_arguments
+from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Usage
+from feedback_gateway.llm.openai_endpoint import TAKE_SCHEMAS
 from feedback_gateway.llm.prices import is_price
 from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES, TOO_LARGE, status_of, translate
-from feedback_gateway.llm.structured import TOOL, Mode, Params, structured_messages, structured_params
+from feedback_gateway.llm.structured import Mode
 from feedback_gateway.llm.usage import estimate, usage_from, usage_of
 from feedback_gateway.settings import prepare_litellm_environment
 
@@ -34,38 +35,13 @@ NO_FAILURE_ON_THE_WIRE = (None, HTTPStatus.OK, HTTPStatus.UNPROCESSABLE_ENTITY)
 LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 TALKATIVE = ("openai", "httpx", "httpcore", "aiohttp", "botocore", "urllib3")
 """Loggers of what litellm uses: below warnings they tell prompts, and addresses that hold keys."""
-TAKE_SCHEMAS = frozenset({"azure", "hosted_vllm", "llamafile", "ollama", "ollama_chat", "openai", "openrouter", "xai"})
-"""Providers that take a JSON Schema, or say so with a 400, where litellm's table does not know the model."""
 OURS = (
     "model messages timeout request_timeout max_retries num_retries retry_policy stream n weight rpm tpm "
     "base_model cache caching logger_fn callbacks fallbacks context_window_fallback_dict mock_response "
     "response_format tools tool_choice"
 )
 """Parameters of a deployment that have an owner here and are not passed on."""
-FINISH: Mapping[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "content_filter",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
 LOADING = threading.Lock()
-THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
-NAMES_THE_MODE = (
-    "response_format",
-    "json_schema",
-    "json_object",
-    "output_format",
-    "response_schema",
-    "structured output",
-    "tool_choice",
-    "tool choice",
-    "tool use",
-    "tools",
-    "function call",
-    "responsejsonschema",
-    "json mode",
-)
 
 
 class LiteLLMClient:
@@ -75,8 +51,7 @@ class LiteLLMClient:
         self._deployment = deployment
         self._clock = clock or SystemClock()
         self._litellm: ModuleType | None = None
-        self._supported: frozenset[str] = frozenset()
-        self._modes: list[Mode] = []
+        self._ways = Ways(["text"], frozenset())
 
     async def prepare(self) -> None:
         """Import litellm, which takes seconds, once."""
@@ -85,29 +60,11 @@ class LiteLLMClient:
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 - the protocol's
         """Ask once. Raises ProviderError; its `usage` is set where an answer came, and was billed, but is of no use."""
         await self._load()
-        mode = self._modes[0]
-        params: Params = {"max_tokens": request.max_tokens, "temperature": request.temperature}
-        params |= structured_params(mode, request.output_schema, supported=self._supported)
-        messages = structured_messages(mode, request.messages, request.output_schema)
+        question = self._ways.question(request)
         try:
-            return await self.send(messages, self._usable(params))
+            return await self.send(question.messages, question.params)
         except ProviderRejected as error:
-            if not names_the_mode(error) or not self._give_way(mode, params):
-                raise
-        raise ProviderUnavailable(f"the model takes no answer format by {mode}; the next attempt asks otherwise")
-
-    def _give_way(self, mode: Mode, params: Params) -> bool:
-        """Turn from the way of asking that was refused to the next; False where there is none left.
-
-        Calls are refused side by side: whoever finds that another has turned already asks that way too.
-        """
-        if self._modes[0] != mode:
-            return True
-        if len(self._modes) > 1:
-            self._modes.pop(0)
-            return True
-        self._supported -= {"response_format"}
-        return "response_format" in params
+            self._ways.refuse(question, error)
 
     async def send(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Completion:
         """Send one conversation, in OpenAI's terms, in exactly one request. Raises ProviderError."""
@@ -136,7 +93,7 @@ class LiteLLMClient:
             if heard and not is_error(body) and status_of(failure) in NO_FAILURE_ON_THE_WIRE:
                 raise ProviderUnavailable("the provider's answer is no completion", status=200, usage=usage)
             raise translate(failure, secrets=self._secrets(), prompt=prompt, now=self._clock.now(), usage=usage)
-        return read(answer, usage=billed(body, answer=answer, prompt=prompt))
+        return read_chat(answer.model_dump(), usage=billed(body, answer=answer, prompt=prompt))
 
     async def aclose(self) -> None:
         """Close litellm's connections, which all deployments of the process share; they reopen when asked again."""
@@ -147,12 +104,10 @@ class LiteLLMClient:
     async def _load(self) -> ModuleType:
         if self._litellm is None:
             litellm = await asyncio.to_thread(load_litellm)
-            self._supported, self._modes = capabilities(litellm, self._deployment)
+            supported, modes = capabilities(litellm, self._deployment)
+            self._ways = Ways(modes, supported)
             self._litellm = litellm
         return self._litellm
-
-    def _usable(self, params: Params) -> Params:
-        return {key: value for key, value in params.items() if value is not None and key in self._supported}
 
     def _passed_on(self) -> dict[str, Any]:
         given, ours = self._deployment.params.items(), frozenset(OURS.split())
@@ -298,12 +253,6 @@ def takes_temperature(litellm: ModuleType, model: str, provider: str) -> bool:
     return True
 
 
-def names_the_mode(error: ProviderRejected) -> bool:
-    """Whether a refusal speaks of the way in which JSON was asked for."""
-    detail = error.detail.lower()
-    return any(name in detail for name in NAMES_THE_MODE)
-
-
 def note_answer(heard: list[str], details: Mapping[str, Any]) -> None:
     """Keep the provider's own body, which litellm shows here before it reads it."""
     answer = details.get("original_response")
@@ -341,39 +290,6 @@ def billed(body: object, *, answer: Any, prompt: str) -> Usage:
         read_by_litellm = usage_from(counted.model_dump())
         if read_by_litellm is not None:
             return read_by_litellm
-    messages = [choice.message for choice in getattr(answer, "choices", ())]
-    said = sum(len(message.content or "") + len(tool_arguments(message) or "") for message in messages)
+    messages = [choice.message.model_dump() for choice in getattr(answer, "choices", ())]
+    said = sum(len(message.get("content") or "") + len(tool_arguments(message) or "") for message in messages)
     return estimate(prompt=len(prompt), answer=said)
-
-
-def read(answer: Any, *, usage: Usage) -> Completion:
-    """The first choice as our completion. Raises ContentRefused or ProviderUnavailable where there is none."""
-    if not answer.choices:
-        raise ProviderUnavailable("the provider answered without any choice", status=200, usage=usage)
-    choice = answer.choices[0]
-    finish = FINISH.get(choice.finish_reason or "", "other")
-    arguments = tool_arguments(choice.message)
-    content = text_of(choice.message) if arguments is None else arguments
-    if arguments is not None and finish == "stop":
-        finish = "tool_calls"
-    fields = getattr(choice.message, "provider_specific_fields", None) or {}
-    if finish == "content_filter":
-        raise ContentRefused("the provider's filter stopped the answer", status=200, usage=usage)
-    if fields.get("refusal") or getattr(choice.message, "refusal", None):
-        raise ContentRefused("the model refused to answer", status=200, usage=usage)
-    if not content and finish != "length":
-        raise ProviderUnavailable("the provider answered with nothing in it", status=200, usage=usage)
-    return Completion(content=content, finish_reason=finish, model=answer.model or "", usage=usage)
-
-
-def tool_arguments(message: Any) -> str | None:
-    """What our tool, or where there is no text any tool, was called with; None where none was."""
-    for tool_call in getattr(message, "tool_calls", None) or ():
-        if tool_call.function.name == TOOL or not message.content:
-            return str(tool_call.function.arguments)
-    return None
-
-
-def text_of(message: Any) -> str:
-    """The text of a message without the thoughts that some open models write before it."""
-    return THOUGHTS.sub("", message.content or "").strip()

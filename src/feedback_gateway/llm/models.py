@@ -168,8 +168,8 @@ class Deployment:
     """One place that can answer for an alias: `model` is LiteLLM's `provider/model`, `params` go to the call.
 
     `name` is unique and what answers and logs show; `rates` is None where no price is known; `timeout_s` bounds
-    one attempt; `allowance` what it may be sent a minute; `max_output_tokens` what its model answers at most,
-    None where nobody says. `params` may hold keys, so they stay out of the
+    one attempt; `allowance` what it may be sent a minute; `listed` what LiteLLM's table says of its model,
+    None where it does not know it. `params` may hold keys, so they stay out of the
     representation.
     """
 
@@ -181,7 +181,13 @@ class Deployment:
     timeout_s: float = 60.0
     rates: Rates | None = None
     allowance: Allowance = UNLIMITED
-    max_output_tokens: int | None = None
+    listed: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """What its model answers at most, None where nobody says."""
+        most = (self.listed or {}).get("max_output_tokens")
+        return most if isinstance(most, int) and most > 0 else None
 
     @property
     def is_free(self) -> bool:

@@ -10,12 +10,16 @@ from typing import Any
 
 from feedback_gateway.llm.models import Deployment, Operation
 from feedback_gateway.llm.prices import is_price
+from feedback_gateway.llm.structured import Mode
 
 PATHS: Mapping[Operation, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
-REASONING = re.compile(r"(?:ft:)?(?:o\d|gpt-5)")
-"""OpenAI's models that think: they take `max_completion_tokens`."""
-ODD = re.compile(r"(?:ft:)?o\d|responses/|chat/|.*(?:audio|realtime|search|codex|deep-research|-pro\b)")
+REASONING = re.compile(r"(?:ft:)?gpt-[5-9](?!-chat)")
+"""OpenAI's models that think: they take `max_completion_tokens`, and a temperature only where they need not think."""
+ODD = re.compile(r"(?:ft:)?o\d|responses/|chat/|.*(?:audio|realtime|search|codex|deep-research|cyber|-pro\b)")
 """OpenAI's models for which LiteLLM rewrites messages or asks another endpoint."""
+FORMATLESS = frozenset({"gpt-4", "gpt-3.5-turbo-16k"})
+TAKE_SCHEMAS = frozenset({"azure", "hosted_vllm", "llamafile", "ollama", "ollama_chat", "openai", "openrouter", "xai"})
+"""Providers that take a JSON Schema, or say so with a 400, where LiteLLM's table does not know the model."""
 GIVEN = frozenset({"api_key", "api_base", "organization", "extra_headers"})
 DEFAULTS = frozenset({
     "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "metadata",
@@ -43,7 +47,6 @@ class Speaker:
 SPEAKERS: Mapping[str, Speaker] = {
     "cerebras": Speaker(base="https://api.cerebras.ai/v1"),
     "deepseek": Speaker(base="https://api.deepseek.com/beta"),
-    "fireworks_ai": Speaker(base="https://api.fireworks.ai/inference/v1"),
     "groq": Speaker(base="https://api.groq.com/openai/v1"),
     "hosted_vllm": Speaker(),
     "llamafile": Speaker(),
@@ -68,6 +71,8 @@ class Endpoint:
     defaults: Mapping[str, Any]
     limit: str
     counts_streams: bool
+    modes: tuple[Mode, ...]
+    supported: frozenset[str]
 
     def url(self, operation: Operation) -> str:
         """The address of one operation."""
@@ -117,4 +122,27 @@ def endpoint_of(deployment: Deployment) -> Endpoint | None:
         defaults={**speaker.extra, **{key: value for key, value in params.items() if key in DEFAULTS}},
         limit="max_completion_tokens" if thinks else speaker.limit,
         counts_streams=speaker.counts_streams,
+        modes=modes_of(provider, deployment.listed),
+        supported=supported_by(provider, model, listed=deployment.listed, thinks=thinks),
     )
+
+
+def modes_of(provider: str, listed: Mapping[str, Any] | None) -> tuple[Mode, ...]:
+    """The ways to ask a model for JSON, best first: what LiteLLM's table lists; a schema where it does not know it."""
+    row = listed or {}
+    modes: list[Mode] = ["text"]
+    if row.get("supports_function_calling"):
+        modes.insert(0, "tool")
+    if row.get("supports_response_schema") or provider == "lm_studio" or (provider in TAKE_SCHEMAS and listed is None):
+        modes.insert(0, "schema")
+    return tuple(modes)
+
+
+def supported_by(provider: str, model: str, *, listed: Mapping[str, Any] | None, thinks: bool) -> frozenset[str]:
+    """The parameters of a task that the model takes."""
+    supported = {"max_tokens", "temperature", "response_format", "tools", "tool_choice"}
+    if thinks and (listed or {}).get("default_reasoning_effort") != "none":
+        supported -= {"temperature"}
+    if provider == "openai" and model in FORMATLESS:
+        supported -= {"response_format"}
+    return frozenset(supported)

@@ -11,9 +11,11 @@ from feedback_gateway.llm.embedded_forwarder import EmbeddedForwarder
 from feedback_gateway.llm.litellm_client import LiteLLMClient
 from feedback_gateway.llm.litellm_forwarder import LiteLLMForwarder
 from feedback_gateway.llm.models import Deployment, Forwarder, Provider
+from feedback_gateway.llm.openai_client import OpenAIClient
 from feedback_gateway.llm.openai_endpoint import endpoint_of
 from feedback_gateway.llm.openai_forwarder import OpenAIForwarder
 from feedback_gateway.llm.openai_http import Connections
+from feedback_gateway.llm.openai_wire import Wire
 
 EMBEDDED_MODEL = "embedded/student"
 
@@ -38,16 +40,22 @@ class Providers:
         """What answers tasks."""
         if deployment.model == EMBEDDED_MODEL:
             return self._student()
-        return self._through_litellm(deployment)
+        wire = self._wire(deployment)
+        return self._through_litellm(deployment) if wire is None else OpenAIClient(wire)
 
     def forwarder(self, deployment: Deployment) -> Forwarder:
         """What passes requests on."""
         if deployment.model == EMBEDDED_MODEL:
             return EmbeddedForwarder()
-        endpoint = endpoint_of(deployment)
-        if endpoint is None:
+        wire = self._wire(deployment)
+        if wire is None:
             return LiteLLMForwarder(self._through_litellm(deployment), deployment)
-        return OpenAIForwarder(deployment, endpoint, self._connections, clock=self._clock)
+        return OpenAIForwarder(wire)
+
+    def _wire(self, deployment: Deployment) -> Wire | None:
+        """The way straight to a deployment that speaks OpenAI's protocol; None for others."""
+        endpoint = endpoint_of(deployment)
+        return None if endpoint is None else Wire(deployment, endpoint, self._connections, clock=self._clock)
 
     def _student(self) -> EmbeddedClient:
         """The embedded student, one for all its deployments."""
