@@ -177,7 +177,7 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, clock: Clock) -> Bo
     recorder = recorder_of(settings, writer, clock=clock)
     stack.push_async_callback(recorder.drain, DRAIN_S)
     ledger = LedgerRepository(engine)
-    purse = Ledger(ledger.hold, owner=liveness.id)
+    purse = Ledger(ledger.hold, owner=liveness.id, hurry=writer.hurry)
     stack.push_async_callback(purse.close)
     consumers = Consumers(ConsumerRepository(engine), clock, secret=key_secret_of(settings))
     consumers.is_closed()  # known from the start, so that a lost database opens nothing

@@ -94,6 +94,20 @@ async def test_rows_are_written_without_being_asked(make_call: MakeCall) -> None
     assert store.ids == [call.call_id]
 
 
+async def test_rows_are_written_at_once_when_somebody_hurries(make_call: MakeCall) -> None:
+    """Long before their time; with nothing to write, the next row has its time."""
+    store, call = Store(), make_call()
+    async with running(BatchWriter(store.add, ManualClock(), max_delay_s=600.0)) as writer:
+        writer.hurry()
+        writer.append(call)
+        await asyncio.sleep(0)
+        before = list(store.ids)
+        writer.hurry()
+        await until(lambda: writer.state.written > 0)
+
+    assert (before, store.ids) == ([], [call.call_id])
+
+
 async def test_a_batch_never_exceeds_its_limit(make_call: MakeCall) -> None:
     """And is as full as it can be."""
     store = Store()

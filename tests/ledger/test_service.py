@@ -118,6 +118,18 @@ async def test_soft_limit_is_told_of_once_a_period(engine: Engine, caplog: pytes
     ]
 
 
+async def test_settling_is_hurried_where_only_calls_under_way_stand_in_the_way(engine: Engine) -> None:
+    """Not for those who have room, nor for those whom no settling would help."""
+    hurried: list[None] = []
+    ledger = Ledger(LedgerRepository(engine).hold, owner="test", hurry=lambda: hurried.append(None))
+
+    outcomes = [await ledger.hold(hold(name, amount)) for name, amount in (("1", "0.9"), ("2", "1.1"), ("3", "0.2"))]
+    await ledger.close()
+
+    assert [isinstance(one, Grant) or one.final for one in outcomes] == [True, True, False]
+    assert len(hurried) == 1
+
+
 @pytest.mark.parametrize(
     ("budget", "final", "words", "retry_after"),
     [

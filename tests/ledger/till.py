@@ -167,7 +167,7 @@ async def open_till(
         stack.push_async_callback(writer.close)
         recorder = Recorder(clock, writer, attempts=attempts, deadline_s=30.0)
         stack.push_async_callback(recorder.drain, 5.0)
-        purse = Ledger(write(money.hold), owner="test")
+        purse = Ledger(write(money.hold), owner="test", hurry=writer.hurry)
         stack.push_async_callback(purse.close)
         wrappers = Stack(
             deployments=[deployment for deployment, _ in tellers],

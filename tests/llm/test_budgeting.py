@@ -108,6 +108,7 @@ async def test_model_without_a_price_serves_whoever_has_no_budget(engine: Engine
     holds = Holds()
     async with open_till(engine, [(UNPRICED, Teller(GOOD))], write=holds) as till:
         await till.ask(LOCAL_CONSUMER)
+        await till.settle()
         (line,) = till.lines(LOCAL_CONSUMER)
 
     assert holds.amounts == [None]
@@ -129,6 +130,7 @@ async def test_consumer_without_a_budget_is_never_refused(engine: Engine) -> Non
     dear = replace(ONE, rates=Rates(input=Decimal(1000), output=Decimal(1000)))
     async with open_till(engine, [(dear, Teller(GOOD))]) as till:
         assert [await outcome(till, LOCAL_CONSUMER) for _ in range(3)] == [None] * 3
+        await till.settle()
         assert sum(line.amount_usd or 0 for line in till.lines(LOCAL_CONSUMER)) == 3 * 120_000
 
 
@@ -139,6 +141,7 @@ async def test_hold_of_an_attempt_that_failed_outright_serves_the_next(engine: E
     async with open_till(engine, [(ONE, teller)], write=holds) as till:
         await till.ask(team(bound()))
 
+        await till.settle()
         assert till.standing(team(bound())).spent_usd == COST
     assert holds.amounts == [bound()]
     assert len(teller.requests) == 3
@@ -151,6 +154,7 @@ async def test_repair_turn_after_a_billed_answer_extends_the_hold(engine: Engine
     async with open_till(engine, [(ONE, teller)], write=holds) as till:
         await till.ask(team(PLENTY))
 
+        await till.settle()
         assert till.standing(team(PLENTY)).spent_usd == 2 * COST
         assert till.money.holds() == []
     assert holds.amounts == [bound(), COST, COST + bound(of=teller.requests[1])]
@@ -161,6 +165,7 @@ async def test_timed_out_attempt_keeps_its_bound_beside_the_next(engine: Engine)
     holds = Holds()
     async with open_till(engine, [(ONE, Teller(ProviderTimeout("late"), GOOD))], write=holds) as till:
         await till.ask(team(PLENTY))
+        await till.settle()
         (line,) = till.lines(team())
 
     assert holds.amounts == [bound(), 2 * bound()]
@@ -177,6 +182,7 @@ async def test_repair_that_the_budget_cannot_cover_is_not_sent(engine: Engine) -
         assert isinstance(error, InvalidModelOutput)
         assert "the budget of" in error.detail
         assert len(teller.requests) == 1
+        await till.settle()
         assert till.standing(consumer).spent_usd == COST
         assert till.money.holds() == []
 
@@ -191,6 +197,7 @@ async def test_second_attempt_that_the_budget_cannot_cover_is_not_sent(engine: E
 
         assert isinstance(error, BudgetExceeded)
         assert sum(len(teller.requests) for _, teller in tellers) == 1
+        await till.settle()
         assert till.standing(consumer).spent_usd == COST
         assert till.money.holds() == []
 
@@ -202,6 +209,7 @@ async def test_spend_of_a_call_is_visible_to_the_next(engine: Engine) -> None:
     async with open_till(engine, [(ONE, teller)]) as till:
         seen = []
         while await outcome(till, consumer) is None:
+            await till.settle()
             seen.append(till.standing(consumer).spent_usd)
 
     assert seen == [COST * count for count in range(1, 6)]
@@ -236,6 +244,7 @@ async def test_call_waits_for_those_under_way_instead_of_being_refused(engine: E
 
         assert is_waiting
         assert [one.value for one in answers] == [{"label": "good"}] * 2
+        await till.settle()
         assert till.standing(consumer).spent_usd == 2 * COST
 
 

@@ -1,7 +1,6 @@
 """Opens a call, notes how it ended, and hands it to the log exactly once, when its last attempt has settled."""
 
 import asyncio
-from contextlib import suppress
 from types import TracebackType
 
 from feedback_gateway.calls.models import Call, CallStatus, retrieve
@@ -12,7 +11,6 @@ from feedback_gateway.errors import GatewayError, Unavailable
 
 ADMISSION_S = 2.0
 CANCEL_S = 1.0
-CONFIRM_S = 1.0
 
 
 class Recorder:
@@ -84,17 +82,6 @@ class Recorder:
             task.add_done_callback(settle)
         self._log_if_settled(call)
 
-    async def confirm(self, call: Call) -> None:
-        """Wait until a call that held money is settled, so that an answer is in the ledger before its caller has it.
-
-        Not for attempts that nobody waits for, nor longer than CONFIRM_S: what is held stays held meanwhile.
-        """
-        if not call.is_held or call.call_id in self._settling or self._writer.state.failing_since is not None:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CONFIRM_S):
-                await self._writer.flush()
-
     async def drain(self, timeout_s: float) -> None:
         """Wait up to `timeout_s` seconds for attempts nobody waits for; cancel the rest, and log what is known."""
         if pending := self._pending():
@@ -144,10 +131,9 @@ class Recording:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the call, before anything is waited for, so that not even a second cancellation comes between."""
+        """Close the call without waiting for anything, so that not even a second cancellation comes between."""
         if self._call is not None:
             self._recorder.close(self._call, error)
-            await self._recorder.confirm(self._call)
 
 
 def outcome(error: BaseException | None) -> tuple[CallStatus, str | None]:

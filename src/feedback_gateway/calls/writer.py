@@ -51,6 +51,10 @@ class LogWriter(Protocol):
         """Take a finished call, which nobody changes any more. Never waits and never fails."""
         ...
 
+    def hurry(self) -> None:
+        """Store what waits now rather than in a moment: somebody waits for what it lets go of."""
+        ...
+
     async def flush(self) -> None:
         """Return once everything appended so far is stored."""
         ...
@@ -128,6 +132,11 @@ class BatchWriter:
         self._appended += 1
         self._filled.set()
         if len(self._queue) >= self._batch_rows:
+            self._urgent.set()
+
+    def hurry(self) -> None:
+        """Write now; within the event loop."""
+        if self._queue:
             self._urgent.set()
 
     async def flush(self) -> None:

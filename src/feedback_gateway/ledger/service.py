@@ -40,12 +40,20 @@ class Waiting:
 class Ledger:
     """Holds in batches, by a thread of its own: `write` takes them all in one transaction.
 
-    `owner` names this process, as whoever settles what it holds.
+    `owner` names this process, as whoever settles what it holds; `hurry` is called where only calls under way stand
+    in somebody's way, so that those which are over are settled now.
     """
 
-    def __init__(self, write: Callable[[Sequence[Hold]], list[Grant | Refusal]], *, owner: str) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[Hold]], list[Grant | Refusal]],
+        *,
+        owner: str,
+        hurry: Callable[[], None] = lambda: None,
+    ) -> None:
         self.owner = owner
         self._write = write
+        self._hurry = hurry
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._waiting: deque[Waiting] = deque()
         self._writing: asyncio.Future[list[Grant | Refusal]] | None = None
@@ -80,7 +88,7 @@ class Ledger:
         if fault is None:
             for one, outcome in zip(taken, writing.result(), strict=True):
                 one.settle(outcome)
-                self._warn(one.hold, outcome)
+                self._note(one.hold, outcome)
             return
         if not isinstance(fault, GatewayError):
             report(fault)
@@ -88,9 +96,13 @@ class Ledger:
         for one in taken:
             one.settle(fault)
 
-    def _warn(self, hold: Hold, outcome: Grant | Refusal) -> None:
-        """Say once a period that a budget has reached its soft limit."""
-        for standing in outcome.warnings if isinstance(outcome, Grant) else ():
+    def _note(self, hold: Hold, outcome: Grant | Refusal) -> None:
+        """Say once a period that a budget has reached its soft limit; hurry where there may soon be room."""
+        if isinstance(outcome, Refusal):
+            if not outcome.final:
+                self._hurry()
+            return
+        for standing in outcome.warnings:
             warned = (hold.consumer, standing.budget, standing.resets_at)
             if warned not in self._warned:
                 self._warned.add(warned)
