@@ -26,7 +26,7 @@ LAYERS = [
     ["ledger"],
     ["embedded", "storage", "settings", "ratelimits", "redaction"],
     ["redis_link"],
-    ["errors", "clock"],
+    ["errors", "clock", "memo"],
 ]
 RANK = {name: len(LAYERS) - row for row, names in enumerate(LAYERS) for name in names}
 ONE_IMPORTER = {

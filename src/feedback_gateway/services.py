@@ -1,7 +1,6 @@
 """The composition root: builds every long-lived object from the settings and closes them in reverse."""
 
 import asyncio
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,6 +33,7 @@ from feedback_gateway.llm.price_table import PriceTable, deployment_rates, find_
 from feedback_gateway.llm.providers import EMBEDDED_MODEL, Providers
 from feedback_gateway.llm.stack import Stack
 from feedback_gateway.passthrough.service import Passthrough
+from feedback_gateway.prompts.fencing import Fences
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.ratelimits.models import Allowance, RateLimiter
 from feedback_gateway.ratelimits.opening import rate_limiter_over
@@ -144,7 +144,7 @@ async def open_services(
                 aliases=aliases_of(deployments),
                 limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
                 clock=clock,
-                new_fence=lambda: secrets.token_hex(8),
+                new_fence=Fences(),
             ),
             passthrough=passthrough_of(
                 settings,

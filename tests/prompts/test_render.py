@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feedback_gateway.errors import ConfigurationError, TooLarge
+from feedback_gateway.prompts.fencing import Fences, notice
 from feedback_gateway.prompts.models import Prompt
 from feedback_gateway.prompts.parser import parse_prompt
 from feedback_gateway.prompts.render import render
@@ -181,3 +182,38 @@ def test_a_weak_token_is_refused(prompt: Prompt, token: str) -> None:
     """A token that somebody could guess is a mistake of the caller."""
     with pytest.raises(ValueError, match="hexadecimal"):
         render(prompt, {"text": "x"}, fence=token)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "taxonomy.categories",
+        'taxonomy.categories | only("name")',
+        'taxonomy.categories | only("name", "description") | tojson',
+        'taxonomy.categories | pick("name") | join',
+        "taxonomy",
+        "{% for row in taxonomy.categories %}{{ row.name }}{% endfor %}",
+    ],
+)
+def test_a_taxonomy_that_calls_share_is_written_as_any_other(tmp_path: Path, expression: str) -> None:
+    """What is remembered of the very object gives the same text, each time with its own fences, as an equal one."""
+    body = expression if expression.startswith("{%") else f"{{{{ {expression} }}}}"
+    prompt = make(tmp_path, f"User: {body}", properties={"taxonomy": {"type": "object"}})
+    shared = {"categories": [{"name": "Grüße", "description": "d", "examples": ["e"]}, {"name": "b"}]}
+    fences = ["0" * 16, "1" * 16, "0" * 16]
+
+    texts = [render(prompt, {"taxonomy": shared}, fence=fence) for fence in fences]
+    others = [render(prompt, {"taxonomy": json.loads(json.dumps(shared))}, fence=fence) for fence in fences]
+
+    assert texts == others
+
+
+def test_every_token_is_another() -> None:
+    """And each is one that a prompt may use."""
+    fences = Fences()
+
+    tokens = [fences() for _ in range(1_000)]
+
+    assert len(set(tokens)) == 1_000
+    assert all(notice(token) for token in tokens)
+    assert not set(tokens) & {Fences()() for _ in range(1_000)}

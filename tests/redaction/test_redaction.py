@@ -237,3 +237,13 @@ def test_importing_loads_no_tables() -> None:
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
     assert printed == "[]\n"
+
+
+def test_short_text_is_masked_as_often_as_it_is_seen() -> None:
+    """Only texts that hold nothing are remembered, each with the field in which it holds nothing."""
+    redactor = Redactor()
+    value = {"label": "negative", "note": "467 3395", "phone": "467 3395", "mail": "jo@example.org"}
+
+    masked = [redactor.session().mask(value) for _ in range(3)]
+
+    assert masked == [value | {"phone": "<PHONE_1>", "mail": "<EMAIL_1>"}] * 3

@@ -3,12 +3,19 @@
 import json
 import math
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 from feedback_gateway.llm.models import ForwardRequest, Request
+from feedback_gateway.memo import Memo
 
 BYTES_PER_TOKEN = 3
 OVERHEAD_TOKENS = 1_024
 """For what providers put around the messages: roles, separators, instructions for tools (some hundred at most)."""
+
+MOST_REMEMBERED = 100_000
+"""Bytes of a schema that is worth remembering: what callers bring along must not fill the memory."""
+SCHEMAS: Memo[int] = Memo(most=64)
 
 
 def most_input_tokens(request: Request) -> int:
@@ -20,16 +27,23 @@ def most_input_tokens(request: Request) -> int:
     if isinstance(request, ForwardRequest):
         return request.size + OVERHEAD_TOKENS
     size = sum(bytes_of(message.content) for message in request.messages)
-    escaped, plain = json.dumps(request.output_schema), json.dumps(request.output_schema, ensure_ascii=False)
-    return size + max(bytes_of(escaped), bytes_of(plain)) + OVERHEAD_TOKENS
+    return size + bytes_of_schema(request.output_schema) + OVERHEAD_TOKENS
+
+
+def bytes_of_schema(schema: Mapping[str, Any]) -> int:
+    """The most bytes that a schema is written in; counted once for one that calls share."""
+    if (known := SCHEMAS.find(schema)) is not None:
+        return known
+    size = max(bytes_of(json.dumps(schema)), bytes_of(json.dumps(schema, ensure_ascii=False)))
+    return SCHEMAS.keep(size, schema) if size <= MOST_REMEMBERED else size
 
 
 def bytes_of(text: str) -> int:
     """UTF-8 bytes of the text or of its normal form, the more of both."""
+    if text.isascii():
+        return len(text)
     size = len(text.encode("utf-8", "surrogatepass"))
-    return (
-        size if text.isascii() else max(size, len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")))
-    )
+    return max(size, len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")))
 
 
 def token_estimate(request: Request) -> int:

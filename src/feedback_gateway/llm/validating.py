@@ -12,6 +12,8 @@ from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import BudgetExceeded, InvalidModelOutput, ProviderFailed
 from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Message
 from feedback_gateway.llm.parsing import OutputError, coerce, parse_object
+from feedback_gateway.llm.tokens import MOST_REMEMBERED
+from feedback_gateway.memo import Memo
 
 REPAIR = (
     "Your answer could not be used: {error}. Answer the same question again with one JSON object that satisfies "
@@ -21,6 +23,7 @@ MAX_ERRORS = 3
 MAX_ECHO = 200
 MAX_SHOWN = 20_000
 """Characters of an invalid answer that its model is shown again."""
+VALIDATORS: Memo[jsonschema_rs.Draft202012Validator] = Memo(most=64)
 
 
 class ValidatingClient:
@@ -77,7 +80,7 @@ def check(value: object, schema: Mapping[str, Any]) -> None:
 
     It quotes nothing of the value, which may repeat what a user wrote: its model sees the whole answer again.
     """
-    validator = compiled(json.dumps(schema, sort_keys=True))
+    validator = validator_of(schema)
     if validator.is_valid(value):
         return
     flaws = []
@@ -94,6 +97,15 @@ def message_of(error: jsonschema_rs.ValidationError) -> str:
     if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
         return f"holds {len(error.kind.unexpected)} properties that the schema does not know"
     return error.message
+
+
+def validator_of(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    """The validator of a schema, found at once for one that calls share."""
+    if (known := VALIDATORS.find(schema)) is not None:
+        return known
+    text = json.dumps(schema, sort_keys=True)
+    validator = compiled(text)
+    return VALIDATORS.keep(validator, schema) if len(text) <= MOST_REMEMBERED else validator
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,9 @@
 """Puts text of unknown origin between marks that it cannot contain, and tells the model what stands there."""
 
+import hashlib
+import itertools
 import re
+import secrets
 
 TOKEN = re.compile(r"[0-9a-f]{16,64}")
 OPENING = "<<<DATA"
@@ -27,3 +30,19 @@ def notice(token: str) -> str:
     if not TOKEN.fullmatch(token):
         raise ValueError("a fence token is 16 to 64 lower-case hexadecimal digits")
     return NOTICE.format(token=token)
+
+
+class Fences:
+    """Tokens that nobody can know beforehand, each given out once.
+
+    Made of one secret instead of asking the kernel each time, which would let other threads in.
+    """
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(32)
+        self._count = itertools.count()
+
+    def __call__(self) -> str:
+        """The next token: 16 hexadecimal digits."""
+        count = next(self._count).to_bytes(16, "big")
+        return hashlib.blake2b(count, key=self._secret, digest_size=8).hexdigest()

@@ -8,11 +8,15 @@ from jinja2 import TemplateError
 
 from feedback_gateway.errors import ConfigurationError, TooLarge
 from feedback_gateway.llm.models import Message
+from feedback_gateway.memo import Memo
 from feedback_gateway.prompts.fencing import notice
 from feedback_gateway.prompts.models import Prompt, Section
-from feedback_gateway.prompts.templates import TOKEN_VARIABLE, Label
+from feedback_gateway.prompts.templates import TOKEN_VARIABLE, Label, Shared
 
 MAX_CHARS = 20_000_000
+SHARED = frozenset({"taxonomy"})
+"""Inputs that many calls have in common: not only what they hold, but the very objects."""
+MARKED: Memo[dict[str, Any]] = Memo(most=16)
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 
 
@@ -54,8 +58,21 @@ def marked_inputs(prompt: Prompt, variables: Mapping[str, Any]) -> dict[str, Any
     for name in prompt.variables:
         schema = properties.get(name, {})
         value = variables.get(name)
-        values[name] = mark(schema.get("default") if value is None else value, schema)
+        value = schema.get("default") if value is None else value
+        values[name] = marked_once(value, schema) if name in SHARED else mark(value, schema)
     return values
+
+
+def marked_once(value: Any, schema: Any) -> Any:
+    """`value` as `mark` gives it, made once for the very object that many calls have in common."""
+    if not isinstance(value, dict):
+        return mark(value, schema)
+    known = MARKED.find(value, schema)
+    if known is None:
+        marked = mark(value, schema).items()
+        known = {key: Shared(item) if isinstance(item, list) else item for key, item in marked}
+        MARKED.keep(known, value, schema)
+    return known
 
 
 def mark(value: Any, schema: Any) -> Any:

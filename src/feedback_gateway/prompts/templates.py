@@ -28,6 +28,8 @@ MAX_FILTERS = 3
 MAX_NODES = 2_000
 MAX_ROWS = 10_000
 MAX_NUMBER, MAX_STRING = 1_000, 40
+AS_JSON = ("",)
+"""Stands for a list's JSON among what is made of it by keys."""
 
 
 class TemplateRefused(Exception):
@@ -43,6 +45,16 @@ class Label(str):
     """A string that its schema restricts so far that it can be no instruction; it is inserted without a fence."""
 
     __slots__ = ()
+
+
+class Shared(list[Any]):
+    """A list that many calls have in common and nobody changes: what templates make of it is made once."""
+
+    __slots__ = ("made",)
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        super().__init__(values)
+        self.made: dict[tuple[str, ...], Any] = {}
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -83,11 +95,20 @@ def finalize(context: Context, value: Any) -> str:
 
 def to_json(value: Any) -> str:
     """`value` as JSON for a reader: one line, letters of all scripts as they are."""
-    return json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, Shared):
+        return json.dumps(value, ensure_ascii=False)
+    if AS_JSON not in value.made:
+        value.made[AS_JSON] = json.dumps(value, ensure_ascii=False)
+    text: str = value.made[AS_JSON]
+    return text
 
 
 def only(value: Any, *keys: str) -> Any:
     """`value` with no other keys than these in its mappings, at any depth."""
+    if isinstance(value, Shared):
+        if keys not in value.made:
+            value.made[keys] = Shared(only(list(value), *keys))
+        return value.made[keys]
     if isinstance(value, dict):
         return {key: only(value[key], *keys) for key in keys if key in value}
     return [only(item, *keys) for item in value] if isinstance(value, list) else value

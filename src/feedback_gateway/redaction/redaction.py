@@ -61,9 +61,12 @@ class Redaction:
         return value
 
     def _masked_text(self, text: str, field: str) -> str:
+        findings = self._find(text, field)
+        if not findings:
+            return text
         parts: list[str] = []
         place = 0
-        for finding in self._find(text, field):
+        for finding in findings:
             parts += (text[place : finding.start], self._placeholder(finding, text[finding.start : finding.end]))
             place = finding.end
         return "".join([*parts, text[place:]])

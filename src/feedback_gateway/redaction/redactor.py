@@ -19,11 +19,14 @@ from feedback_gateway.redaction.redaction import PLACEHOLDER, Redaction
 DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "IT", "ES", "NL", "AU", "IN", "BR")
 """Whose national phone formats are known; numbers with a country code are known wherever they are from."""
 
+SHORT, MOST_KNOWN = 40, 4_096
+"""Characters of a text worth remembering, such as a field's name or a label, and how many of them are."""
+
 Detector = Callable[[str], Iterator[Finding]]
 
 
 class Redactor:
-    """What to look for; built once a process and safe in threads, because it only reads.
+    """What to look for; built once a process and safe in threads: all it writes down is which short texts are clean.
 
     `regions` are ISO 3166 codes, such as `US`, whose national phone formats are understood. `names` also looks for
     names after a cue (`Dear …`, `my name is …`).
@@ -31,6 +34,7 @@ class Redactor:
 
     def __init__(self, *, regions: Sequence[str] = DEFAULT_REGIONS, names: bool = True) -> None:
         self._names = names
+        self._clean: set[tuple[str, str]] = set()
         self._gated: tuple[tuple[re.Pattern[str], tuple[Detector, ...]], ...] = (
             (re.compile(""), (find_api_keys, find_tokens)),
             (re.compile(r"\d"), (find_cards, find_ibans, NationalIdDetector(), PhoneDetector(regions))),
@@ -49,6 +53,16 @@ class Redactor:
         `field` is the key that the text has in its object: `{"phone": "467 3395"}` and `{"password": "hunter"}` are
         read as the text `phone: 467 3395` would be.
         """
+        if (text, field) in self._clean:
+            return []
+        found = self._look(text, field)
+        if not found and len(text) + len(field) <= SHORT:
+            if len(self._clean) >= MOST_KNOWN:
+                self._clean.clear()
+            self._clean.add((text, field))
+        return found
+
+    def _look(self, text: str, field: str) -> list[Finding]:
         if field and SECRET_FIELD.fullmatch(field):
             whole = text.strip() and not PLACEHOLDER.fullmatch(text)
             return [Finding(0, len(text), Kind.TOKEN, text)] if whole else []
