@@ -27,13 +27,14 @@ class GatewayError(Exception):
     ├── ConfigurationError      the operator configured what cannot work
     ├── ProviderError           one attempt at one deployment failed
     │   ├── ProviderUnavailable, ProviderRateLimited, ProviderTimeout     another attempt may help
-    │   ├── DeploymentLimited       no attempt was made
+    │   ├── DeploymentLimited, DeploymentCooling      no attempt was made
     │   └── ProviderRejected
     │       ├── ContextTooLong, ContentRefused, TaskUnsupported
     │       └── ProviderUnauthorized
     ├── ProviderFailed          every deployment and fallback failed
     ├── InvalidModelOutput      no valid answer, even after the repair turn
     ├── Unavailable             shutting down, or a needed part is missing
+    │   └── CoolingDown             every deployment that may answer failed too often of late
     └── DeadlineExceeded
     """
 
@@ -221,6 +222,13 @@ class DeploymentLimited(ProviderError):
     retryable = True
 
 
+class DeploymentCooling(ProviderError):
+    """The deployment failed too often of late, so that it was not asked."""
+
+    code = "deployment-cooling-down"
+    retryable = True
+
+
 class ProviderTimeout(ProviderError):
     """The deployment's time limit passed without an answer."""
 
@@ -286,6 +294,10 @@ class Unavailable(GatewayError):
     code = "unavailable"
     title = "Unavailable"
     retryable = True
+
+
+class CoolingDown(Unavailable):
+    """Every deployment that may answer cools down; `retry_after` is when the first may be asked, where it is known."""
 
 
 class DeadlineExceeded(GatewayError):

@@ -28,9 +28,14 @@ from feedback_gateway.errors import ConfigurationError, InvalidRequest
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
 from feedback_gateway.llm.budgeting import Purse
+from feedback_gateway.llm.chains import Fallbacks
+from feedback_gateway.llm.choosing import Routing
+from feedback_gateway.llm.health import Rules
+from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.models import Deployment, ForwardClient, Provider, Rates
 from feedback_gateway.llm.price_table import PriceTable, deployment_rates, find_row, load_price_table
 from feedback_gateway.llm.providers import EMBEDDED_MODEL, Providers
+from feedback_gateway.llm.shared_cooldowns import SharedCooldowns
 from feedback_gateway.llm.stack import Stack
 from feedback_gateway.passthrough.service import Passthrough
 from feedback_gateway.prompts.fencing import Fences
@@ -95,6 +100,7 @@ class Services:
     registry: TaskRegistry
     taxonomy: Taxonomy
     deployments: tuple[Deployment, ...]
+    health: HealthWatch
     books: Books
     redis: "RedisLink | None"
     rate_limiter: RateLimiter
@@ -122,7 +128,10 @@ async def open_services(
         rate_limiter = rate_limiter_over(redis, clock=clock)
         books = open_books(settings, stack, clock=clock)
         providers = Providers(stack, clock=clock)
-        wrappers = stack_of(settings, deployments, purse=books.purse, limiter=rate_limiter, clock=clock)
+        health = health_of(settings, deployments, redis, clock=clock)
+        wrappers = stack_of(
+            settings, deployments, health=health, purse=books.purse, limiter=rate_limiter, clock=clock
+        )
         yield Services(
             settings=settings,
             clock=clock,
@@ -130,6 +139,7 @@ async def open_services(
             registry=registry,
             taxonomy=taxonomy,
             deployments=deployments,
+            health=health,
             books=books,
             redis=redis,
             rate_limiter=rate_limiter,
@@ -233,13 +243,41 @@ def aliases_of(deployments: Iterable[Deployment]) -> list[str]:
     return list(dict.fromkeys(deployment.alias for deployment in deployments))
 
 
+def health_of(
+    settings: Settings, deployments: Sequence[Deployment], redis: "RedisLink | None", *, clock: Clock
+) -> HealthWatch:
+    """The one state of health of each deployment, shared with other processes where there is a Redis."""
+    rules = Rules(
+        cooldown_s=settings.routing.cooldown.total_seconds(),
+        max_cooldown_s=settings.routing.max_cooldown.total_seconds(),
+    )
+    return HealthWatch(deployments, rules=rules, clock=clock, board=None if redis is None else SharedCooldowns(redis))
+
+
+def fallbacks_of(settings: Settings) -> Fallbacks:
+    """Who is asked in whose place."""
+    return Fallbacks(
+        general=settings.fallbacks,
+        context=settings.context_window_fallbacks,
+        content=settings.content_policy_fallbacks,
+    )
+
+
 def stack_of(
-    settings: Settings, deployments: Sequence[Deployment], *, purse: Purse, limiter: RateLimiter, clock: Clock
+    settings: Settings,
+    deployments: Sequence[Deployment],
+    *,
+    health: HealthWatch,
+    purse: Purse,
+    limiter: RateLimiter,
+    clock: Clock,
 ) -> Stack:
     """The wrappers over all deployments."""
     return Stack(
         deployments=deployments,
-        fallbacks=settings.fallbacks,
+        fallbacks=fallbacks_of(settings),
+        routing={alias: Routing(**settings.routing.of(alias)) for alias in aliases_of(deployments)},
+        health=health,
         purse=purse,
         backoff_s=settings.retry.backoff.total_seconds(),
         max_backoff_s=settings.retry.max_backoff.total_seconds(),
@@ -263,7 +301,7 @@ def passthrough_of(
         recorder=recorder,
         admission=Admission(limiter),
         deployments=deployments,
-        fallbacks=settings.fallbacks,
+        fallbacks=fallbacks_of(settings),
         masks_providers=settings.redaction.before_provider,
     )
 

@@ -17,6 +17,12 @@ PREFIX = "FEEDBACK_GATEWAY_"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SHORTEST_SECRET = 32
+LITELLM_STRATEGIES: Mapping[str, str] = {
+    "simple-shuffle": "weight",
+    "least-busy": "least_busy",
+    "latency-based-routing": "lowest_latency",
+    "cost-based-routing": "lowest_cost",
+}
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -30,6 +36,15 @@ def parse_duration(value: object) -> object:
     return value
 
 
+def parse_fallbacks(value: object) -> object:
+    """Read LiteLLM's list of mappings as one; an alias that stands twice is left for pydantic to refuse."""
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return value
+    merged = {alias: targets for one in value for alias, targets in one.items()}
+    return merged if len(merged) == sum(len(one) for one in value) else value
+
+
+Aliases = Annotated[dict[str, list[str]], BeforeValidator(parse_fallbacks)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(gt=timedelta(0))]
 
 
@@ -93,6 +108,44 @@ class RetrySettings(Section):
     max_backoff: Duration = timedelta(seconds=8)
 
 
+def parse_strategy(value: object) -> object:
+    """Take LiteLLM's names of strategies for ours."""
+    return LITELLM_STRATEGIES.get(value, value) if isinstance(value, str) else value
+
+
+Strategy = Annotated[Literal["weight", "least_busy", "lowest_latency", "lowest_cost"], BeforeValidator(parse_strategy)]
+
+
+class AliasRouting(Section):
+    """What one alias does otherwise than the others."""
+
+    strategy: Strategy | None = None
+    hedge: bool | None = None
+
+
+class RoutingSettings(Section):
+    """How a deployment is chosen within an alias, and for how long one that fails is left alone."""
+
+    strategy: Strategy = "weight"
+    hedge: bool = Field(False, description="ask a second deployment where the first is slow; both bill")
+    cooldown: Duration = Field(timedelta(seconds=5), description="first cooldown; each probe that fails doubles it")
+    max_cooldown: Duration = timedelta(minutes=5)
+    aliases: dict[str, AliasRouting] = {}
+
+    def of(self, alias: str) -> dict[str, Any]:
+        """`strategy` and `hedge` of one alias."""
+        own = self.aliases.get(alias, AliasRouting()).model_dump(exclude_none=True)
+        return {"strategy": self.strategy, "hedge": self.hedge} | own
+
+    @model_validator(mode="after")
+    def cooldown_first(self) -> "RoutingSettings":
+        """Refuse a cooldown that begins above its end."""
+        if self.cooldown > self.max_cooldown:
+            message = "cooldown: must not be longer than max_cooldown"
+            raise ValueError(message)
+        return self
+
+
 class CacheSettings(Section):
     """How long and how many answers are kept."""
 
@@ -154,7 +207,10 @@ class Settings(Section):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     model_list: list[ModelEntry] = Field([EMBEDDED], min_length=1)
-    fallbacks: dict[str, list[str]] = {}
+    fallbacks: Aliases = {}
+    context_window_fallbacks: Aliases = {}
+    content_policy_fallbacks: Aliases = {}
+    routing: RoutingSettings = RoutingSettings()
     tasks: dict[str, TaskSettings] = {}
     taxonomy: Path | None = None
     prompts: Path = Field(Path("prompts"), description="folder of your own prompt files, read beside the built-in ones")
@@ -172,18 +228,20 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def aliases_exist(self) -> "Settings":
-        """Refuse a fallback or task that names an alias nobody serves."""
-        aliases = {entry.model_name for entry in self.model_list}
-        named = {("fallbacks", source): [source, *targets] for source, targets in self.fallbacks.items()}
-        named |= {("tasks", name): [task.model] for name, task in self.tasks.items() if task.model}
-        for source, targets in self.fallbacks.items():
-            if source in targets or len(set(targets)) < len(targets):
-                message = f"fallbacks.{source} names a model that was asked before; name each once, and not {source!r}"
-                raise ValueError(message)
-        for (section, key), models in named.items():
+        """Refuse a fallback, task or routing that names an alias nobody serves."""
+        known = {entry.model_name for entry in self.model_list}
+        named = {f"tasks.{name}": [task.model] for name, task in self.tasks.items() if task.model}
+        named |= {f"routing.aliases.{alias}": [alias] for alias in self.routing.aliases}
+        for section in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
+            for source, targets in getattr(self, section).items():
+                named[f"{section}.{source}"] = [source, *targets]
+                if source in targets or len(set(targets)) < len(targets):
+                    message = f"{section}.{source} names a model that was asked before; name each once, not {source!r}"
+                    raise ValueError(message)
+        for place, models in named.items():
             for model in models:
-                if model not in aliases:
-                    message = f"{section}.{key} names the model {model!r}; model_list has {sorted(aliases)}"
+                if model not in known:
+                    message = f"{place} names the model {model!r}; model_list has {sorted(known)}"
                     raise ValueError(message)
         return self
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.consumers.models import LOCAL_CONSUMER
+from feedback_gateway.llm.chains import Fallbacks
+from feedback_gateway.llm.health import Rules
+from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.litellm_client import LiteLLMClient, load_litellm
 from feedback_gateway.llm.models import Deployment, Usage
 from feedback_gateway.llm.scripted import OpenPurse
@@ -123,9 +126,12 @@ def adapter_stage(client: LiteLLMClient) -> Stage:
 
 def wrappers_stage() -> Stage:
     """Every wrapper around a provider that answers at once."""
+    deployments = [deployment("http://localhost")]
     wrappers = Stack(
-        deployments=[deployment("http://localhost")],
-        fallbacks={},
+        deployments=deployments,
+        fallbacks=Fallbacks(),
+        routing={},
+        health=HealthWatch(deployments, rules=Rules(), clock=SystemClock()),
         backoff_s=0.5,
         max_backoff_s=8,
         purse=OpenPurse(),

@@ -21,6 +21,9 @@ from feedback_gateway.ledger.models import Budget, Entry, Grant, Hold, Refusal, 
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
 from feedback_gateway.llm.budgeting import bound_of
+from feedback_gateway.llm.chains import Fallbacks
+from feedback_gateway.llm.health import Rules
+from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.models import (
     Completion,
     CompletionClient,
@@ -171,7 +174,9 @@ async def open_till(
         stack.push_async_callback(purse.close)
         wrappers = Stack(
             deployments=[deployment for deployment, _ in tellers],
-            fallbacks=fallbacks or {},
+            fallbacks=Fallbacks(general=fallbacks or {}),
+            routing={},
+            health=HealthWatch([deployment for deployment, _ in tellers], rules=Rules(), clock=clock),
             purse=purse,
             backoff_s=0.001,
             max_backoff_s=0.002,

@@ -7,6 +7,10 @@ from random import Random
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import ManualClock
 from feedback_gateway.errors import ProviderUnavailable
+from feedback_gateway.llm.chains import Fallbacks
+from feedback_gateway.llm.choosing import DEFAULT, Routing
+from feedback_gateway.llm.health import Rules
+from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Message, Rates
 from feedback_gateway.llm.scripted import OpenPurse, ScriptedClient, Step, answer
 from feedback_gateway.llm.stack import Stack
@@ -29,6 +33,7 @@ REQUEST = CompletionRequest(
 )
 GOOD = answer('{"label": "good"}')
 BAD_LABEL = answer('{"label": "great"}')
+RULES = Rules()
 RATES = Rates(input=Decimal("0.00001"), output=Decimal("0.00002"))
 
 
@@ -46,6 +51,12 @@ class Bench:
         *,
         attempts: int = 3,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
+        context: Mapping[str, Sequence[str]] | None = None,
+        content: Mapping[str, Sequence[str]] | None = None,
+        routing: Routing = DEFAULT,
+        rates: Mapping[str, Rates | None] | None = None,
+        models: Mapping[str, str] | None = None,
+        rules: Rules = RULES,
         weights: Mapping[str, float] | None = None,
         allowances: Mapping[str, Allowance] | None = None,
         seed: int = 0,
@@ -57,16 +68,19 @@ class Bench:
             Deployment(
                 alias=name.split("/")[0],
                 name=name,
-                model=name,
+                model=(models or {}).get(name, name),
                 weight=(weights or {}).get(name, 1.0),
-                rates=RATES,
+                rates=(rates or {}).get(name, RATES),
                 allowance=(allowances or {}).get(name, UNLIMITED),
             )
             for name in scripts
         ]
+        self.health = HealthWatch(deployments, rules=rules, clock=self.clock)
         stack = Stack(
             deployments=deployments,
-            fallbacks=fallbacks or {},
+            fallbacks=Fallbacks(general=fallbacks or {}, context=context or {}, content=content or {}),
+            routing=dict.fromkeys({one.alias for one in deployments}, routing),
+            health=self.health,
             backoff_s=0.5,
             max_backoff_s=8.0,
             purse=OpenPurse(),

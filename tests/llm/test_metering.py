@@ -9,6 +9,8 @@ from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.errors import DeadlineExceeded, ProviderTimeout, ProviderUnavailable
 from feedback_gateway.llm.deadline import DeadlineClient
+from feedback_gateway.llm.health import Rules
+from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.metering import MeteringClient
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Rates
 from feedback_gateway.llm.scripted import ScriptedClient, Step, answer
@@ -41,7 +43,8 @@ def metered(
 ) -> MeteringClient[CompletionRequest, Completion]:
     """The wrapper around `provider`."""
     deployment = Deployment(alias="default", name="p/m", model="p/m", timeout_s=timeout_s, rates=rates)
-    return MeteringClient(provider, deployment, clock=CLOCK)
+    health = HealthWatch([deployment], rules=Rules(), clock=CLOCK)
+    return MeteringClient(provider, deployment, health=health, clock=CLOCK)
 
 
 async def test_answer_is_booked_with_usage_cost_and_deployment() -> None:

@@ -1,11 +1,14 @@
 """What a round in which nobody answered comes to: which error, whose fault, and whether and when to try again."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.errors import (
     ContentRefused,
     ContextTooLong,
+    CoolingDown,
     GatewayError,
     ProviderFailed,
     ProviderRateLimited,
@@ -21,25 +24,43 @@ FINAL = frozenset(
 )
 
 
-def failure_of(alias: str, call: Call, *, now: float) -> GatewayError:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """A deployment that cools down: after which `error`, and the monotonic second at which it may be asked, if known.
+
+    That is not known while somebody's probe decides.
+    """
+
+    error: str
+    returns_at: float | None
+
+
+def failure_of(alias: str, call: Call, *, cooling: Mapping[str, Absence], now: float) -> GatewayError:
     """The error of a call whose attempts and refusals so far are all that came; `now` in monotonic seconds.
 
-    RateLimited where nothing but limits stood in the way, Unavailable where nobody knows the task, else
-    ProviderFailed. `retry_after` is known where it is for everyone who may be asked again.
+    RateLimited where nothing but limits stood in the way, Unavailable where nobody knows the task, CoolingDown where
+    those who may are left alone, else ProviderFailed. `cooling` names those of the call's deployments that cool down.
+    `retry_after` is known where it is for everyone who may be asked again.
     """
     last = [attempt for name, attempt in last_attempts(call).items() if name not in call.refusals]
-    if last and not call.refusals and all(attempt.error == TaskUnsupported.code for attempt in last):
+    asked = {attempt.deployment for attempt in last}
+    idle = {name: one for name, one in cooling.items() if name not in asked and name not in call.refusals}
+    if last and not call.refusals and not idle and all(attempt.error == TaskUnsupported.code for attempt in last):
         return Unavailable(last[0].detail or "")
     told = [describe(attempt) for attempt in call.attempts if attempt.error]
     told += [refusal.error.detail for refusal in call.refusals.values()]
+    told += [f"{name}: cools down after {absence.error}" for name, absence in idle.items()]
     detail = f"model {alias!r}: {'; '.join(told) or 'no deployment may be asked'}"
-    hopes = [attempt.retry_at for attempt in last if attempt.error not in FINAL]
+    hopes = [return_of(attempt, cooling) for attempt in last if attempt.error not in FINAL]
     hopes += [refusal.retry_at for refusal in call.refusals.values() if refusal.retry_at < math.inf]
+    hopes += [absence.returns_at for absence in idle.values()]
     waits = [max(retry_at - now, 0.0) for retry_at in hopes if retry_at is not None]
     retry_after = min(waits) if waits and len(waits) == len(hopes) else None
-    limit = limit_of(call, last)
-    if limit is None:
+    limit = limit_of(call, last, idle)
+    if limit is None and (others_failed(call) or not idle):
         return ProviderFailed(detail, retryable=bool(hopes), retry_after=retry_after)
+    if limit is None:
+        return CoolingDown(detail, retry_after=retry_after)
     return RateLimited(
         detail,
         source=limit.source,
@@ -52,15 +73,28 @@ def failure_of(alias: str, call: Call, *, now: float) -> GatewayError:
     )
 
 
-def limit_of(call: Call, last: list[Attempt]) -> RateLimited | None:
+def return_of(attempt: Attempt, cooling: Mapping[str, Absence]) -> float | None:
+    """When the deployment of a failed attempt may be asked again, None where nobody knows."""
+    absence = cooling.get(attempt.deployment)
+    if absence is None or absence.returns_at is None:
+        return attempt.retry_at
+    return max(absence.returns_at, attempt.retry_at or absence.returns_at)
+
+
+def others_failed(call: Call) -> bool:
+    """Whether anything went wrong but limits, and models that cannot do the task."""
+    return bool({attempt.error for attempt in call.attempts} - {None, ProviderRateLimited.code, TaskUnsupported.code})
+
+
+def limit_of(call: Call, last: list[Attempt], idle: Mapping[str, Absence]) -> RateLimited | None:
     """The limit that gives way first, where nothing else went wrong; that a model cannot do the task does not count."""
-    if {attempt.error for attempt in call.attempts} - {None, ProviderRateLimited.code, TaskUnsupported.code}:
+    if others_failed(call) or any(absence.error != ProviderRateLimited.code for absence in idle.values()):
         return None
     limits = [(refusal.retry_at, refusal.error) for refusal in call.refusals.values()]
-    for attempt in last:
-        if attempt.error == ProviderRateLimited.code:
-            error = RateLimited("", source="provider", scope="provider", name=attempt.deployment)
-            limits.append((attempt.retry_at or -math.inf, error))
+    theirs = [(one.deployment, one.retry_at) for one in last if one.error == ProviderRateLimited.code]
+    theirs += [(name, absence.returns_at) for name, absence in idle.items()]
+    for name, retry_at in theirs:
+        limits.append((retry_at or -math.inf, RateLimited("", source="provider", scope="provider", name=name)))
     return min(limits, key=lambda limit: limit[0])[1] if limits else None
 
 

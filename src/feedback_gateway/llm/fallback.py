@@ -1,15 +1,18 @@
-"""Chooses who is asked: the deployments of an alias by weight, then those of its fallbacks, each once a round."""
+"""Walks the deployments of an alias, then those of its fallbacks, each once a round, and without waiting."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from random import Random
+from dataclasses import dataclass, field
 from typing import Generic
 
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import DeploymentLimited, ProviderError, ProviderTimeout
-from feedback_gateway.llm.failures import FINAL, failure_of
-from feedback_gateway.llm.models import AnswerT, Client, Deployment, RequestT
+from feedback_gateway.errors import ProviderError, ProviderTimeout
+from feedback_gateway.llm.chains import Fallbacks
+from feedback_gateway.llm.choosing import Chooser
+from feedback_gateway.llm.failures import FINAL, Absence, failure_of
+from feedback_gateway.llm.health_watch import HealthWatch
+from feedback_gateway.llm.hedging import first_good, patience_with
+from feedback_gateway.llm.models import AnswerT, Client, Deployment, ForwardRequest, RequestT
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,110 +23,178 @@ class Member(Generic[RequestT, AnswerT]):
     client: Client[RequestT, AnswerT]
 
 
+@dataclass(slots=True)
+class Round:
+    """One walk: the order of each alias, drawn once; who was asked, and the aliases that an attempt was made at."""
+
+    orders: dict[str, list[Deployment]] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    tried: set[str] = field(default_factory=set)
+
+
 class FallbackClient(Generic[RequestT, AnswerT]):
     """Asks one deployment after the other, without waiting, until one answers.
 
     A deployment that rejected the request for good is not asked again in the same call, nor is one before the
-    moment its `Retry-After` named; one that is at its own limit makes room for another. Raises ProviderFailed,
-    RateLimited where there was nothing but limits, or Unavailable where no deployment knows the task; a
-    ProviderError only where an answer broke off that its caller has the beginning of.
+    moment its `Retry-After` named; one that cools down or is at its own limit makes room for another. Raises
+    ProviderFailed, RateLimited where there was nothing but limits, CoolingDown where nobody may be asked now, or
+    Unavailable where no deployment knows the task; a ProviderError only where an answer broke off that its caller has
+    the beginning of.
     """
 
     def __init__(
         self,
         members: Sequence[Member[RequestT, AnswerT]],
         *,
-        fallbacks: Mapping[str, Sequence[str]],
+        fallbacks: Fallbacks,
+        chooser: Chooser,
+        health: HealthWatch,
         clock: Clock,
-        random: Random,
     ) -> None:
-        self._members = members
+        self._clients = {member.deployment.name: member.client for member in members}
+        self._deployments = {member.deployment.name: member.deployment for member in members}
+        self._aliases: dict[str, list[Deployment]] = {}
+        for member in members:
+            self._aliases.setdefault(member.deployment.alias, []).append(member.deployment)
         self._fallbacks = fallbacks
+        self._chooser = chooser
+        self._health = health
         self._clock = clock
-        self._random = random
 
     async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """One round over everyone who may still be asked."""
-        order = self._order(request.model, call)
-        chosen = plan(order, call)
-        due = list(chosen)
-        while due:
-            member = due.pop(0)
+        await self._health.look()
+        walk = Round()
+        while due := self._due(request, call, walk):
+            begun = len(call.attempts)
             try:
-                async with call.limit(self._share(call, left=len(due) + 1)):
-                    answer = await member.client.complete(request, call)
-            except DeploymentLimited:
-                spare = [other for other in order if other not in chosen][:1]
-                chosen += spare
-                due = sorted(due + spare, key=order.index)
-                continue
+                async with call.limit(self._share(call, left=len(due))):
+                    answer = await self._ask(due[0], request, call, walk)
             except ProviderError:
                 if call.is_answering:
                     raise
                 continue
             except TimeoutError:
-                give_up(call, member.deployment)
+                give_up(call, begun)
                 continue
-            call.deployment = member.deployment.name
+            call.deployment = answer.deployment
             return answer
-        raise failure_of(request.model, call, now=self._clock.monotonic())
+        cooling = self._cooling(request.model, call)
+        raise failure_of(request.model, call, cooling=cooling, now=self._clock.monotonic())
 
     def _share(self, call: Call, *, left: int) -> float | None:
         """The seconds one of `left` deployments may take, so that one that hangs leaves time for the others."""
         return None if left == 1 else (call.deadline - self._clock.monotonic()) / left
 
-    def _order(self, alias: str, call: Call) -> list[Member[RequestT, AnswerT]]:
-        """Everyone who may be asked now, best first: by weight within an alias, alias after alias of the chain.
+    def _due(self, request: RequestT, call: Call, walk: Round) -> list[Deployment]:
+        """Who is asked next in this round, and who after that.
 
         Who answered this call before comes first of all: a repair turn goes to whoever erred.
         """
-        chain = [alias, *self._fallbacks.get(alias, ())]
-        members = [member for name in chain for member in self._by_weight(name, call)]
-        return sorted(members, key=lambda member: member.deployment.name != call.deployment)
-
-    def _by_weight(self, alias: str, call: Call) -> list[Member[RequestT, AnswerT]]:
-        """A random order in which the first place falls to each in proportion to its weight (Efraimidis and Spirakis).
-
-        A weight of 0 takes no share and stands in last.
-        """
         now = self._clock.monotonic()
         barred = {attempt.deployment for attempt in call.attempts if is_barred(attempt, now)}
-        free = [
-            member
-            for member in self._members
-            if member.deployment.alias == alias and member.deployment.name not in barred
+        order = [
+            deployment
+            for alias in self._chain(request.model, call)
+            for deployment in self._order(alias, request, walk)
+            if deployment.name not in walk.asked
+            and deployment.name not in barred
+            and self._health[deployment.name].may_ask(now)
+            and not self._is_pointless(deployment, request, call)
         ]
-        return sorted(free, key=self._draw, reverse=True)
+        order.sort(key=lambda deployment: deployment.name != call.deployment)
+        return plan(order, call.attempts_left, tried=walk.tried)
 
-    def _draw(self, member: Member[RequestT, AnswerT]) -> float:
-        weight = member.deployment.weight
-        return self._random.random() ** (1 / weight) if weight > 0 else -self._random.random()
+    def _chain(self, alias: str, call: Call) -> list[str]:
+        failed = [(self._deployments[one.deployment].alias, one.error) for one in call.attempts]
+        return self._fallbacks.chain(alias, failed)
+
+    def _order(self, alias: str, request: RequestT, walk: Round) -> list[Deployment]:
+        if alias not in walk.orders:
+            walk.orders[alias] = self._chooser.order(alias, self._aliases.get(alias, ()), request)
+        return walk.orders[alias]
+
+    def _is_pointless(self, deployment: Deployment, request: RequestT, call: Call) -> bool:
+        """Whether the same model said no to this request, under the same alias, and there is somebody for that case."""
+        return any(
+            self._deployments[attempt.deployment].model == deployment.model
+            and self._deployments[attempt.deployment].alias == deployment.alias
+            and self._fallbacks.after(attempt.error, deployment.alias, request.model)
+            for attempt in call.attempts
+        )
+
+    async def _ask(self, deployment: Deployment, request: RequestT, call: Call, walk: Round) -> AnswerT:
+        """Ask `deployment`, and one more where it is slow and its alias wants that. Raises ProviderError."""
+        is_streamed = isinstance(request, ForwardRequest) and request.sink is not None
+        if is_streamed or not self._chooser.hedges(deployment.alias):
+            return await self._ask_one(deployment, request, call, walk)
+        patience_s = patience_with(self._health[deployment.name])
+        if patience_s is None:
+            return await self._ask_one(deployment, request, call, walk)
+        return await first_good(
+            self._ask_one(deployment, request, call, walk),
+            lambda: self._company(deployment, request, call, walk),
+            patience=self._clock.sleep(patience_s),
+        )
+
+    async def _company(self, deployment: Deployment, request: RequestT, call: Call, walk: Round) -> AnswerT | None:
+        """The answer of another deployment of the same alias, if there is one and an attempt is left for it."""
+        is_running = any(one.deployment == deployment.name and one.status == "running" for one in call.attempts)
+        due = [
+            other
+            for other in self._due(request, call, walk)
+            if other.alias == deployment.alias and self._health[other.name].cooldown is None
+        ]
+        if not is_running or not due:
+            return None
+        return await self._ask_one(due[0], request, call, walk)
+
+    async def _ask_one(self, deployment: Deployment, request: RequestT, call: Call, walk: Round) -> AnswerT:
+        walk.asked.add(deployment.name)
+        begun = len(call.attempts)
+        try:
+            return await self._clients[deployment.name].complete(request, call)
+        finally:
+            if any(attempt.deployment == deployment.name for attempt in call.attempts[begun:]):
+                walk.tried.add(deployment.alias)
+
+    def _cooling(self, alias: str, call: Call) -> Mapping[str, Absence]:
+        """Those of the call's deployments that are left alone, but for whoever cannot answer it anyway."""
+        now = self._clock.monotonic()
+        final = {attempt.deployment for attempt in call.attempts if attempt.error in FINAL}
+        found = {}
+        for name in self._chain(alias, call):
+            for deployment in self._aliases.get(name, ()):
+                health = self._health[deployment.name]
+                if health.cooldown is not None and deployment.name not in final:
+                    found[deployment.name] = Absence(error=health.cooldown.error, returns_at=health.returns_at(now))
+        return found
 
 
-def plan(order: Sequence[Member[RequestT, AnswerT]], call: Call) -> list[Member[RequestT, AnswerT]]:
-    """Who of `order` is asked in this round, at most `call.attempts_left` of them.
+def plan(order: Sequence[Deployment], attempts_left: int, *, tried: set[str]) -> list[Deployment]:
+    """Who of `order` is asked in this round, at most `attempts_left` of them.
 
-    Where attempts are fewer than deployments every alias keeps one, so that a fallback is reached at all.
+    Where attempts are fewer than deployments every alias that was not `tried` keeps one, so that a fallback is
+    reached at all.
     """
-    aliases = {member.deployment.alias for member in order}
-    spare = max(call.attempts_left - len(aliases), 0)
+    aliases = {deployment.alias for deployment in order} - tried
+    spare = max(attempts_left - len(aliases), 0)
     chosen = []
-    for member in order:
-        alias = member.deployment.alias
-        if alias in aliases:
-            aliases.remove(alias)
+    for deployment in order:
+        if deployment.alias in aliases:
+            aliases.remove(deployment.alias)
         elif spare:
             spare -= 1
         else:
             continue
-        chosen.append(member)
-    return chosen[: call.attempts_left]
+        chosen.append(deployment)
+    return chosen[: max(attempts_left, 0)]
 
 
-def give_up(call: Call, deployment: Deployment) -> None:
-    """Note that an attempt, if there is one yet, was left for the next deployment while it still ran."""
-    for attempt in call.attempts[-1:]:
-        if attempt.deployment == deployment.name:
+def give_up(call: Call, begun: int) -> None:
+    """Note that the attempts since the first `begun` were left for the next deployment while they still ran."""
+    for attempt in call.attempts[begun:]:
+        if attempt.error is None and attempt.status != "ok":
             attempt.error = ProviderTimeout.code
             attempt.detail = "no answer in its share of the time"
 

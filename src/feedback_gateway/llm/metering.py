@@ -9,6 +9,8 @@ from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import ProviderError, ProviderTimeout
 from feedback_gateway.llm.budgeting import bound_of
+from feedback_gateway.llm.health import NEUTRAL, Outcome, outcome_of
+from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.models import Abandoned, AnswerT, Deployment, Leaf, RequestT, Usage
 from feedback_gateway.llm.prices import cost
 
@@ -22,14 +24,21 @@ class MeteringClient(Generic[RequestT, AnswerT]):
     provider stops where the connection closes: it is billed what was heard so far.
     """
 
-    def __init__(self, inner: Leaf[RequestT, AnswerT], deployment: Deployment, *, clock: Clock) -> None:
+    def __init__(
+        self, inner: Leaf[RequestT, AnswerT], deployment: Deployment, *, health: HealthWatch, clock: Clock
+    ) -> None:
         self._inner = inner
         self._deployment = deployment
+        self._health = health
         self._clock = clock
 
     async def complete(self, request: RequestT, call: Call) -> AnswerT:
-        """Ask once. Raises ProviderError; on cancellation the attempt stays in `call.pending` until it is settled."""
+        """Ask once. Raises ProviderError; on cancellation the attempt stays in `call.pending` until it is settled.
+
+        Raises DeploymentCooling, and makes no attempt, where the deployment must be left alone.
+        """
         await self._inner.prepare()
+        ticket = await self._health.admit(self._deployment)
         attempt = call.start_attempt(
             self._deployment,
             started_at=self._clock.now(),
@@ -39,8 +48,8 @@ class MeteringClient(Generic[RequestT, AnswerT]):
         try:
             if self._deployment.is_free:
                 attempt.cost_usd = Decimal(0)
-                return await self._ask(request, call, attempt)
-            asking = call.begin(self._ask(request, call, attempt))
+                return await self._watched(request, call, attempt, ticket)
+            asking = call.begin(self._watched(request, call, attempt, ticket))
             try:
                 return await asyncio.shield(asking)
             except asyncio.CancelledError:
@@ -50,6 +59,20 @@ class MeteringClient(Generic[RequestT, AnswerT]):
         except asyncio.CancelledError:
             attempt.status = "abandoned"
             raise
+
+    async def _watched(self, request: RequestT, call: Call, attempt: Attempt, ticket: int) -> AnswerT:
+        """Ask, and let it be known how that ended, whether or not anyone waits."""
+        outcome = NEUTRAL
+        try:
+            answer = await self._ask(request, call, attempt)
+            tokens = answer.usage.output_tokens
+            outcome = Outcome(kind="success", latency_ms=attempt.latency_ms, output_tokens=tokens)
+        except ProviderError as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            await self._health.settle(self._deployment, ticket, outcome)
+        return answer
 
     async def _ask(self, request: RequestT, call: Call, attempt: Attempt) -> AnswerT:
         started = self._clock.monotonic()

@@ -7,16 +7,16 @@ import tenacity
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import GatewayError, ProviderFailed, RateLimited
+from feedback_gateway.errors import CoolingDown, GatewayError, ProviderFailed, RateLimited
 from feedback_gateway.llm.models import AnswerT, Client, RequestT
 
 
 class RetryingClient(Generic[RequestT, AnswerT]):
     """Starts another round after one in which everybody failed, as long as attempts and time are left.
 
-    The wait is what the providers' `Retry-After` or a deployment's own limit asks for, else random between 0 and a
-    bound that doubles every round (full jitter; aws.amazon.com "Exponential Backoff And Jitter"). A wait that would
-    end after the call's deadline is not begun: the failure is told at once. Seconds throughout.
+    The wait is what the providers' `Retry-After`, a deployment's own limit or its cooldown asks for, else random
+    between 0 and a bound that doubles every round (full jitter; aws.amazon.com "Exponential Backoff And Jitter"). A
+    wait that would end after the call's deadline is not begun: the failure is told at once. Seconds throughout.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class RetryingClient(Generic[RequestT, AnswerT]):
         """Complete within the call's budget of attempts."""
 
         def may_retry(error: BaseException) -> bool:
-            return isinstance(error, ProviderFailed | RateLimited) and error.retryable and call.attempts_left > 0
+            kinds = ProviderFailed | RateLimited | CoolingDown
+            return isinstance(error, kinds) and error.retryable and call.attempts_left > 0
 
         def is_late(state: tenacity.RetryCallState) -> bool:
             return self._clock.monotonic() + state.upcoming_sleep >= call.deadline

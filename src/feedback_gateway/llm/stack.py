@@ -6,8 +6,11 @@ from random import Random
 
 from feedback_gateway.clock import Clock
 from feedback_gateway.llm.budgeting import CoveringClient, Purse, ReservingClient
+from feedback_gateway.llm.chains import Fallbacks
+from feedback_gateway.llm.choosing import Chooser, Routing
 from feedback_gateway.llm.deadline import DeadlineClient
 from feedback_gateway.llm.fallback import FallbackClient, Member
+from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.limiting import LimitingClient
 from feedback_gateway.llm.metering import MeteringClient
 from feedback_gateway.llm.models import (
@@ -33,11 +36,14 @@ class Stack:
     Money is set aside before anything is asked, with a deadline of its own so that a refusal says why; the repair turn
     stands inside the deadline; rounds stand outside the choice of deployments, so that nobody waits while another
     deployment may be asked; a request over a deployment's limit is no attempt, and each attempt is covered before it
-    begins; metering stands innermost, because failed attempts cost money too.
+    begins; metering stands innermost, because failed attempts cost money too, and tells the deployment's health, which
+    is one for both kinds of requests.
     """
 
     deployments: Sequence[Deployment]
-    fallbacks: Mapping[str, Sequence[str]]
+    fallbacks: Fallbacks
+    routing: Mapping[str, Routing]
+    health: HealthWatch
     purse: Purse
     backoff_s: float
     max_backoff_s: float
@@ -60,8 +66,9 @@ class Stack:
 
     def _rounds(self, leaf: Callable[[Deployment], Leaf[RequestT, AnswerT]]) -> Client[RequestT, AnswerT]:
         members = [Member(deployment, self._asked(deployment, leaf(deployment))) for deployment in self.deployments]
+        chooser = Chooser(self.routing, health=self.health, clock=self.clock, random=self.random)
         return RetryingClient(
-            FallbackClient(members, fallbacks=self.fallbacks, clock=self.clock, random=self.random),
+            FallbackClient(members, fallbacks=self.fallbacks, chooser=chooser, health=self.health, clock=self.clock),
             backoff_s=self.backoff_s,
             max_backoff_s=self.max_backoff_s,
             clock=self.clock,
@@ -69,12 +76,13 @@ class Stack:
         )
 
     def _asked(self, deployment: Deployment, leaf: Leaf[RequestT, AnswerT]) -> Client[RequestT, AnswerT]:
-        metering = MeteringClient(leaf, deployment, clock=self.clock)
+        metering = MeteringClient(leaf, deployment, health=self.health, clock=self.clock)
         covering = CoveringClient(metering, deployment, self.purse, clock=self.clock)
         if not deployment.allowance.is_limited:
             return covering
         return LimitingClient(covering, deployment, limiter=self.limiter, clock=self.clock)
 
     def _eligible(self, alias: str) -> list[Deployment]:
-        chain = (alias, *self.fallbacks.get(alias, ()))
-        return [deployment for deployment in self.deployments if deployment.alias in chain]
+        """Every deployment that may answer for `alias`, whatever fails, so that what is held covers each."""
+        aliases = self.fallbacks.reachable(alias)
+        return [deployment for deployment in self.deployments if deployment.alias in aliases]

@@ -43,7 +43,7 @@ class ValidatingClient:
             return validated(completion, request)
         except OutputError as error:
             flaw = error
-        note_invalid(call, flaw)
+        note_invalid(call, completion, flaw)
         if call.attempts_left < 1:
             raise InvalidModelOutput(f"{completion.deployment}: {flaw}; no attempt was left for a repair")
         try:
@@ -53,7 +53,7 @@ class ValidatingClient:
         try:
             return validated(repaired, request)
         except OutputError as error:
-            note_invalid(call, error)
+            note_invalid(call, repaired, error)
             raise InvalidModelOutput(f"{repaired.deployment}: {error}, also after the repair turn") from None
 
 
@@ -121,8 +121,8 @@ def repair(request: CompletionRequest, completion: Completion, flaw: OutputError
     return replace(request, messages=request.messages + turns, purpose="repair")
 
 
-def note_invalid(call: Call, flaw: OutputError) -> None:
-    """Write the flaw into the attempt that answered."""
-    attempt = call.attempts[-1]
+def note_invalid(call: Call, completion: Completion, flaw: OutputError) -> None:
+    """Write the flaw into the attempt that answered, which need not be the last."""
+    attempt = next(one for one in reversed(call.attempts) if one.deployment == completion.deployment)
     attempt.error = InvalidModelOutput.code
     attempt.detail = str(flaw)

@@ -21,6 +21,7 @@ from feedback_gateway.errors import (
     Unavailable,
 )
 from feedback_gateway.ledger.models import Standing as BudgetStanding
+from feedback_gateway.llm.chains import Fallbacks
 from feedback_gateway.llm.models import Deployment, ForwardClient, ForwardRequest, Operation, Sink
 from feedback_gateway.llm.openai_answers import value_of
 from feedback_gateway.llm.tokens import token_estimate
@@ -76,7 +77,7 @@ class Passthrough:
         recorder: Recorder,
         admission: Admission,
         deployments: Sequence[Deployment],
-        fallbacks: Mapping[str, Sequence[str]],
+        fallbacks: Fallbacks,
         masks_providers: bool,
     ) -> None:
         self._client = client
@@ -119,7 +120,7 @@ class Passthrough:
 
     def _chain(self, alias: str) -> list[Deployment]:
         """Every deployment that may answer for an alias. Raises NotFound."""
-        names = (alias, *self._fallbacks.get(alias, ()))
+        names = self._fallbacks.reachable(alias)
         chain = [deployment for deployment in self._deployments if deployment.alias in names]
         if not any(deployment.alias == alias for deployment in chain):
             raise NotFound(f"there is no model {alias[:200]!r}; GET /v1/models lists what there is")
