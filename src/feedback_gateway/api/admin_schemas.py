@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from feedback_gateway.api.schemas import (
     CALL_ID_HEADER,
     FLAG,
+    MILLISECONDS,
     MOMENT,
     MONEY,
     TEXT,
@@ -71,6 +72,20 @@ ENTRY = record(
     by=optional(TEXT),
     reason=optional(TEXT),
 )
+DEPLOYMENT = record(
+    name=TEXT,
+    alias=TEXT,
+    model=TEXT,
+    state=TEXT | {"enum": ["healthy", "cooling_down", "probing"]},
+    cooling_down_until=optional(MOMENT),
+    reason=optional(TEXT),
+    latency=record(p50_ms=optional(MILLISECONDS), p95_ms=optional(MILLISECONDS)),
+    share={"type": ["number", "null"], "minimum": 0, "maximum": 1},
+    in_flight=WHOLE,
+    attempts=WHOLE,
+    failures=WHOLE,
+    cooldowns=WHOLE,
+)
 COMPONENTS: Mapping[str, Schema] = {
     "Budget": record(**BUDGET),
     "Consumer": record(**CONSUMER),
@@ -81,6 +96,8 @@ COMPONENTS: Mapping[str, Schema] = {
     "KeyPage": page_of(ref("Key")),
     "LedgerEntry": ENTRY,
     "LedgerPage": page_of(ref("LedgerEntry")),
+    "Deployment": DEPLOYMENT,
+    "DeploymentPage": page_of(ref("Deployment")),
 }
 BODY = (400, 413, 415, 422)
 

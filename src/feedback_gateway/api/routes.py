@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from feedback_gateway.api import admin, calls, docs, health, openapi, prompts, schemas, usage
+from feedback_gateway.api import admin, calls, deployments, docs, health, openapi, prompts, schemas, usage
 from feedback_gateway.api.admin_bodies import (
     ConsumerBody,
     ConsumerChanges,
@@ -94,6 +94,7 @@ PAGES = (
     admins("POST", "/keys/{key_id}/rotate", admin.rotate_key, created("NewKey", 404, 409), body=RotationBody),
     admins("GET", "/ledger", admin.list_ledger, changed("LedgerPage", 404), query=refuse_repeated),
     admins("POST", "/ledger", admin.correct, created("LedgerEntry", 404), body=CorrectionBody),
+    admins("GET", "/deployments", deployments.list_deployments, changed("DeploymentPage")),
     public("/health/live", health.live, "health", schemas.answers("Live", 422)),
     public("/health/ready", health.ready, "health", schemas.answers("Ready", 422)),
     public("/openapi.json", openapi.read_document, "docs", {}),
