@@ -39,7 +39,7 @@ def failure_of(alias: str, call: Call, *, cooling: Mapping[str, Absence], now: f
     """The error of a call whose attempts and refusals so far are all that came; `now` in monotonic seconds.
 
     RateLimited where nothing but limits stood in the way, Unavailable where nobody knows the task, CoolingDown where
-    those who may are left alone, else ProviderFailed. `cooling` names those of the call's deployments that cool down.
+    nobody was asked who does, else ProviderFailed. `cooling` names those of the call's deployments that cool down.
     `retry_after` is known where it is for everyone who may be asked again.
     """
     last = [attempt for name, attempt in last_attempts(call).items() if name not in call.refusals]
@@ -57,10 +57,10 @@ def failure_of(alias: str, call: Call, *, cooling: Mapping[str, Absence], now: f
     waits = [max(retry_at - now, 0.0) for retry_at in hopes if retry_at is not None]
     retry_after = min(waits) if waits and len(waits) == len(hopes) else None
     limit = limit_of(call, last, idle)
-    if limit is None and (others_failed(call) or not idle):
-        return ProviderFailed(detail, retryable=bool(hopes), retry_after=retry_after)
-    if limit is None:
+    if limit is None and idle and not failures_of(call):
         return CoolingDown(detail, retry_after=retry_after)
+    if limit is None:
+        return ProviderFailed(detail, retryable=bool(hopes), retry_after=retry_after)
     return RateLimited(
         detail,
         source=limit.source,
@@ -81,14 +81,15 @@ def return_of(attempt: Attempt, cooling: Mapping[str, Absence]) -> float | None:
     return max(absence.returns_at, attempt.retry_at or absence.returns_at)
 
 
-def others_failed(call: Call) -> bool:
-    """Whether anything went wrong but limits, and models that cannot do the task."""
-    return bool({attempt.error for attempt in call.attempts} - {None, ProviderRateLimited.code, TaskUnsupported.code})
+def failures_of(call: Call) -> set[str | None]:
+    """What went wrong with attempts, but for models that cannot do the task."""
+    return {attempt.error for attempt in call.attempts} - {None, TaskUnsupported.code}
 
 
 def limit_of(call: Call, last: list[Attempt], idle: Mapping[str, Absence]) -> RateLimited | None:
     """The limit that gives way first, where nothing else went wrong; that a model cannot do the task does not count."""
-    if others_failed(call) or any(absence.error != ProviderRateLimited.code for absence in idle.values()):
+    told = failures_of(call) | {absence.error for absence in idle.values()}
+    if told - {ProviderRateLimited.code}:
         return None
     limits = [(refusal.retry_at, refusal.error) for refusal in call.refusals.values()]
     theirs = [(one.deployment, one.retry_at) for one in last if one.error == ProviderRateLimited.code]
