@@ -129,9 +129,7 @@ async def open_services(
         books = open_books(settings, stack, clock=clock)
         providers = Providers(stack, clock=clock)
         health = health_of(settings, deployments, redis, clock=clock)
-        wrappers = stack_of(
-            settings, deployments, health=health, purse=books.purse, limiter=rate_limiter, clock=clock
-        )
+        wrappers = stack_of(settings, deployments, health=health, purse=books.purse, limiter=rate_limiter, clock=clock)
         yield Services(
             settings=settings,
             clock=clock,

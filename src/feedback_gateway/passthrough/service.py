@@ -11,6 +11,7 @@ from feedback_gateway.errors import (
     BudgetExceeded,
     ContentRefused,
     ContextTooLong,
+    CoolingDown,
     Forbidden,
     GatewayError,
     NotFound,
@@ -167,6 +168,8 @@ def head_of(call: Call, standing: Standing | None) -> Head:
 def blame(error: GatewayError, call: Call) -> GatewayError:
     """The error for the caller: of what every provider declined for the request's own sake, RequestDeclined."""
     failed = [attempt for attempt in call.attempts if attempt.error is not None]
+    if isinstance(error, CoolingDown):
+        return error
     if isinstance(error, Unavailable) and failed and all(one.error == TaskUnsupported.code for one in failed):
         return RequestDeclined(error.detail, reason=TaskUnsupported.code)
     if not isinstance(error, ProviderFailed) or error.retryable or not failed:
