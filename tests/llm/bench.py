@@ -64,7 +64,8 @@ class Bench:
         self.clock = ManualClock()
         self.clients = {name: ScriptedClient(steps) for name, steps in scripts.items()}
         self.attempts = attempts
-        deployments = [
+        self.purse = OpenPurse()
+        self.deployments = deployments = [
             Deployment(
                 alias=name.split("/")[0],
                 name=name,
@@ -83,7 +84,7 @@ class Bench:
             health=self.health,
             backoff_s=0.5,
             max_backoff_s=8.0,
-            purse=OpenPurse(),
+            purse=self.purse,
             limiter=memory_limiter(self.clock),
             clock=self.clock,
             random=Random(seed),

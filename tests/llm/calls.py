@@ -1,5 +1,10 @@
 """Calls that have just begun, for what answers them."""
 
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock, SystemClock
 
@@ -19,3 +24,12 @@ def new_call(clock: Clock | None = None, *, task: str = "rate", deadline_s: floa
         deadline=started + deadline_s,
         attempts_left=attempts,
     )
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Let others run until something is so."""
+    for _ in range(10_000):
+        if is_so():
+            return
+        await asyncio.sleep(0)
+    pytest.fail("it never was so")
