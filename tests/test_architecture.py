@@ -22,7 +22,7 @@ LAYERS = [
     ["evaluation"],
     ["services"],
     ["tasks", "passthrough"],
-    ["llm", "prompts", "calls", "consumers"],
+    ["llm", "prompts", "calls", "consumers", "observability"],
     ["ledger"],
     ["embedded", "storage", "settings", "ratelimits", "redaction"],
     ["redis_link"],
@@ -41,6 +41,8 @@ ONE_IMPORTER = {
     "sqlalchemy": ["*/repository.py", "calls/*", "*/tables.py", "*/reports.py", "storage/*", "services.py"],
     "alembic": ["storage/*"],
     "psycopg": ["storage/*"],
+    "prometheus_client": ["observability/figures.py", "observability/metrics.py"],
+    "opentelemetry": ["observability/traces.py"],
 }
 MAY_CATCH_EVERYTHING = [
     "api/error_handlers.py",

@@ -21,10 +21,12 @@ from feedback_gateway.errors import ProviderRejected
 from feedback_gateway.llm.litellm_client import load_litellm
 from feedback_gateway.llm.models import Completion, CompletionRequest
 from feedback_gateway.llm.scripted import answer
+from feedback_gateway.observability.logs import JsonFormatter
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings
 from feedback_gateway.storage.engine import open_engine
 from tests.api.conftest import fill
+from tests.observability.collector import Collector, collecting
 from tests.redaction.canaries import key
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::UserWarning:pydantic")]
@@ -148,17 +150,27 @@ def found(where: str) -> list[str]:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
-    """All that was logged, by every logger and at every level, but for what the test's own client says."""
+    """All that was logged, by every logger and at every level, but for what the test's own client says.
+
+    As text, and once more as JSON.
+    """
     with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="sqlalchemy"):
-        formatter = logging.Formatter()
+        formatters = (logging.Formatter(), JsonFormatter())
 
         def said() -> str:
             records = [
                 one for one in caplog.records if not (one.name == "httpx" and "http://gateway" in one.getMessage())
             ]
-            return "\n".join(formatter.format(one) for one in records)
+            return "\n".join(formatter.format(one) for formatter in formatters for one in records)
 
         yield said
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Somebody who takes traces."""
+    with collecting() as collector:
+        yield collector
 
 
 def requests() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -191,20 +203,30 @@ def requests() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "GET", "/v1/usage", {"params": {"group_by": EMAIL, "since": SAID, SAID: "1"}}
     yield "GET", f"/v1/calls/{EMAIL}", {}
     yield "POST", task, {"json": {"text": SAID}, "headers": {"authorization": f"Bearer {CANARIES['our key']}"}}
+    yield (
+        "POST",
+        task,
+        {"json": {"text": SAID}, "headers": {"x-call-id": EMAIL, "traceparent": SAID, "tracestate": SAID}},
+    )
+    yield "POST", task, {"json": {"text": SAID}, "headers": {"x-call-id": CANARIES["our key"]}}
+    yield "POST", task, {"json": {"text": SAID}, "headers": {"x-call-id": CANARIES["token"]}}
+    yield "FETCH", f"/{EMAIL}", {}
     yield "POST", task, {"json": {"text": SAID}, "headers": {"x-api-key": SAID, "user-agent": SAID, "cookie": SAID}}
 
 
 async def test_nothing_of_what_was_planted_is_stored_logged_or_told_in_an_error(
     database_url: str,
     logged: Callable[[], str],
+    collector: Collector,
     capfd: pytest.CaptureFixture[str],
     recwarn: pytest.WarningsRecorder,
 ) -> None:
-    """The answers hold it, as they should: their caller wrote it."""
+    """The answers hold it, as they should: their caller wrote it. Nor is it in metrics, traces or lines of JSON."""
     refuse_rows(database_url)
     provider = Played()
     statuses, leaks = [], []
-    async with opened(settings_for(database_url), provider) as (client, services):
+    settings = settings_for(database_url, telemetry={"endpoint": collector.endpoint})
+    async with opened(settings, provider) as (client, services):
         for method, path, rest in requests():
             response = await client.request(method, path, **rest)
             statuses.append(response.status_code)
@@ -216,8 +238,14 @@ async def test_nothing_of_what_was_planted_is_stored_logged_or_told_in_an_error(
         rejected = services.books.writer.state.rejected
         kept = stored(database_url)
         answers = [await client.post("/v1/reply-draft", json={"text": SAID})]
+        metrics = await client.get("/metrics")
 
     assert leaks == []
+    assert found(metrics.text) == []
+    assert found(b"".join(collector.bodies).decode("latin-1")) == []
+    assert "calls_total" in metrics.text
+    assert {"call sentiment", "chat gpt-4o-mini"} <= {span.name for span in collector.spans}
+    assert '"logger": "feedback_gateway.requests"' in logged()
     assert found(kept + stored(database_url)) == []
     assert found(logged()) == []
     assert found("".join(capfd.readouterr())) == []

@@ -12,6 +12,7 @@ from feedback_gateway.api.error_handlers import Faults, add_error_handlers
 from feedback_gateway.api.middleware import BodyLimit, Drain, Draining, Stamp
 from feedback_gateway.api.routes import add_routes
 from feedback_gateway.clock import SystemClock
+from feedback_gateway.observability.sources import request_figures
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings
 
@@ -37,6 +38,7 @@ def create_app(settings: Settings, services: Services | None = None, *, is_local
             if opened is None:
                 opened = await stack.enter_async_context(open_services(settings))
             app.state.services = opened
+            opened.watch.registry.add(request_figures(lambda: drain.in_flight))
             background = {
                 asyncio.create_task(opened.warm_up(), name="warm-up"),
                 asyncio.create_task(refresh_prompts(opened), name="prompt-refresh"),
@@ -65,7 +67,8 @@ def create_app(settings: Settings, services: Services | None = None, *, is_local
     app.add_middleware(BodyLimit, most_bytes=settings.limits.body_bytes)
     app.add_middleware(Draining, drain=drain)
     app.add_middleware(Faults)
-    app.add_middleware(Stamp, clock=services.clock if services else SystemClock())
+    clock = services.clock if services else SystemClock()
+    app.add_middleware(Stamp, clock=clock, sample_ratio=settings.telemetry.own_share)
     return app
 
 

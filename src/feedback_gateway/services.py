@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from feedback_gateway.calls.corrections import Corrections
 from feedback_gateway.calls.orphans import watch_orphans
 from feedback_gateway.calls.payloads import payloads_kept
-from feedback_gateway.calls.recorder import Recorder
+from feedback_gateway.calls.recorder import CallObserver, Recorder
 from feedback_gateway.calls.reports import UsageReport
 from feedback_gateway.calls.repository import CallRepository
 from feedback_gateway.calls.retention import Retention, watch_retention
@@ -37,9 +37,12 @@ from feedback_gateway.llm.price_table import PriceTable, deployment_rates, find_
 from feedback_gateway.llm.providers import EMBEDDED_MODEL, Providers
 from feedback_gateway.llm.shared_cooldowns import SharedCooldowns
 from feedback_gateway.llm.stack import Stack
+from feedback_gateway.observability.sources import breaker_figures, call_figures, log_figures
+from feedback_gateway.observability.watching import Watch, open_watch
 from feedback_gateway.passthrough.service import Passthrough
 from feedback_gateway.prompts.fencing import Fences
 from feedback_gateway.prompts.library import PromptLibrary
+from feedback_gateway.ratelimits.counting import CountingLimiter
 from feedback_gateway.ratelimits.models import Allowance, RateLimiter
 from feedback_gateway.ratelimits.opening import rate_limiter_over
 from feedback_gateway.redaction.redactor import Redactor
@@ -106,6 +109,7 @@ class Services:
     rate_limiter: RateLimiter
     tasks: TaskService
     passthrough: Passthrough
+    watch: Watch
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first request would otherwise wait for; it needs to be awaited by nobody."""
 
@@ -124,9 +128,14 @@ async def open_services(
         registry = TaskRegistry(library)
         taxonomy = load_taxonomy(settings.taxonomy)
         deployments = deployments_of(settings)
+        watching = open_watch(settings.telemetry, deployments=deployments, tasks=registry.names, clock=clock)
+        watch = await stack.enter_async_context(watching)
         redis = await stack.enter_async_context(open_redis_link(redis_url_of(settings), clock=clock))
-        rate_limiter = rate_limiter_over(redis, clock=clock)
-        books = open_books(settings, stack, clock=clock)
+        rate_limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), watch.metrics.observe_refusal)
+        books = open_books(settings, stack, observer=watch, clock=clock)
+        watch.registry.add([*log_figures(lambda: books.writer.state), *call_figures(books.recorder)])
+        if redis is not None:
+            watch.registry.add(breaker_figures({"redis": lambda: redis.state.is_open}))
         providers = Providers(stack, clock=clock)
         health = health_of(settings, deployments, redis, clock=clock)
         wrappers = stack_of(settings, deployments, health=health, purse=books.purse, limiter=rate_limiter, clock=clock)
@@ -141,6 +150,7 @@ async def open_services(
             books=books,
             redis=redis,
             rate_limiter=rate_limiter,
+            watch=watch,
             tasks=TaskService(
                 registry=registry,
                 client=wrappers.tasks(provider or providers.client),
@@ -165,8 +175,11 @@ async def open_services(
         )
 
 
-def open_books(settings: Settings, stack: AsyncExitStack, *, clock: Clock) -> Books:
-    """Open the database and all that is kept in it; `stack` writes down what is in flight, and closes it."""
+def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObserver, clock: Clock) -> Books:
+    """Open the database and all that is kept in it; `stack` writes down what is in flight, and closes it.
+
+    `observer` is told of every call.
+    """
     engine = open_engine(settings.database_url)
     stack.callback(engine.dispose)
     upgrade(engine)
@@ -182,7 +195,7 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, clock: Clock) -> Bo
     writer = BatchWriter(calls.add, clock)
     writer.start()
     stack.push_async_callback(writer.close)
-    recorder = recorder_of(settings, writer, clock=clock)
+    recorder = recorder_of(settings, writer, observer=observer, clock=clock)
     stack.push_async_callback(recorder.drain, DRAIN_S)
     ledger = LedgerRepository(engine)
     purse = Ledger(ledger.hold, owner=liveness.id, hurry=writer.hurry)
@@ -225,10 +238,10 @@ def key_secret_of(settings: Settings) -> str | None:
     return None if settings.keys.secret is None else settings.keys.secret.get_secret_value()
 
 
-def recorder_of(settings: Settings, writer: LogWriter, *, clock: Clock) -> Recorder:
+def recorder_of(settings: Settings, writer: LogWriter, *, observer: CallObserver, clock: Clock) -> Recorder:
     """What opens and closes calls."""
     deadline_s = settings.retry.deadline.total_seconds()
-    return Recorder(clock, writer, attempts=settings.retry.attempts, deadline_s=deadline_s)
+    return Recorder(clock, writer, attempts=settings.retry.attempts, deadline_s=deadline_s, observer=observer)
 
 
 def redis_url_of(settings: Settings) -> str | None:

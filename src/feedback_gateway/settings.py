@@ -3,7 +3,10 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -23,6 +26,7 @@ LITELLM_STRATEGIES: Mapping[str, str] = {
     "latency-based-routing": "lowest_latency",
     "cost-based-routing": "lowest_cost",
 }
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -156,6 +160,8 @@ class CacheSettings(Section):
 class LogSettings(Section):
     """What of each call is kept and for how long, and for how long its sums are."""
 
+    format: Literal["text", "json"] = "text"
+    level: Literal["info", "warning", "error"] = Field("warning", description="`info` shows a line for each request")
     payloads: Literal["redacted", "none", "full"] = "redacted"
     retention: Duration = timedelta(days=30)
     rollups: Duration = Field(timedelta(days=400), description="sums by hour and day, that usage is reported from")
@@ -167,6 +173,20 @@ class LogSettings(Section):
             message = "rollups: must be kept at least as long as the calls are, see retention"
             raise ValueError(message)
         return self
+
+
+class TelemetrySettings(Section):
+    """Where traces go, over OTLP/HTTP; nowhere by default. `sample_ratio` of those that begin here are sent."""
+
+    endpoint: str | None = Field(None, pattern=r"^https?://[^\s@]+$", description="such as http://localhost:4318")
+    headers: dict[str, SecretStr] = {}
+    service_name: str = Field("feedback-gateway", min_length=1)
+    sample_ratio: float = Field(1.0, ge=0, le=1)
+
+    @property
+    def own_share(self) -> float:
+        """The share of the traces that begin here and are kept: none without a collector."""
+        return 0.0 if self.endpoint is None else self.sample_ratio
 
 
 class RedactionSettings(Section):
@@ -219,6 +239,7 @@ class Settings(Section):
     cache: CacheSettings = CacheSettings()
     retry: RetrySettings = RetrySettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     redaction: RedactionSettings = RedactionSettings()
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
@@ -360,9 +381,41 @@ def override(data: dict[str, Any], path: list[str], value: Any) -> None:
     data[path[-1]] = value
 
 
+def metrics_directory() -> Path | None:
+    """Where the processes of this server count together, None where there is one alone."""
+    named = os.environ.get(METRICS_DIRECTORY)
+    if not named:
+        return None
+    directory = Path(named)
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@contextmanager
+def shared_metrics(processes: int) -> Iterator[None]:
+    """Within, this process and its children count together, if there are several: in a directory that goes at the end.
+
+    To be entered before Prometheus's library is imported, which reads the directory's name from the environment.
+    In memory where that can be: a disk that is full ends whoever writes to a mapped file of it.
+    """
+    if processes == 1:
+        yield
+        return
+    memory = Path("/dev/shm")  # noqa: S108 the folder made in it is this process's own
+    parent = memory if os.access(memory, os.W_OK) else None
+    owner, directory = os.getpid(), tempfile.mkdtemp(prefix="feedback-gateway-metrics-", dir=parent)
+    os.environ[METRICS_DIRECTORY] = directory
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:  # and not a child that was forked within
+            shutil.rmtree(directory, ignore_errors=True)
+            del os.environ[METRICS_DIRECTORY]
+
+
 def prepare_litellm_environment() -> None:
     """Set, before litellm is imported, what keeps it from reading `.env` files and from the network.
 
-    The one place that writes the environment: litellm reads these three nowhere else.
+    It reads these three nowhere else.
     """
     os.environ.update(LITELLM_MODE="PRODUCTION", LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_OFFLINE_MODE="true")

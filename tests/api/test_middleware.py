@@ -20,11 +20,13 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("path", ["/v1/calls", "/nowhere", "/docs", "/health/live", "/openapi.json"])
 async def test_every_response_has_an_id_of_its_own_and_security_headers(client: httpx.AsyncClient, path: str) -> None:
-    """Errors and pages too; an id from outside is not taken."""
+    """Errors and pages too; an id from outside stands beside it."""
     first = await client.get(path, headers={"x-call-id": "mine"})
     second = await client.get(path)
 
-    assert len({first.headers["x-call-id"], second.headers["x-call-id"], "mine"}) == 3
+    assert len({first.headers["x-request-id"], second.headers["x-request-id"], "mine"}) == 3
+    assert first.headers["x-call-id"] == "mine"
+    assert second.headers["x-call-id"] == second.headers["x-request-id"]
     assert first.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in first.headers["content-security-policy"]
     assert first.headers["cache-control"] == "no-store"

@@ -150,6 +150,47 @@ def test_a_prompt_that_breaks_while_serving_is_told(start: Start, tmp_path: Path
     assert "prompts/a.v1.prompt:1: " in line
 
 
+def test_each_worker_tells_the_metrics_of_all(start: Start) -> None:
+    """Whichever of them is asked, and the directory that they share is gone with them."""
+    before = set(Path("/dev/shm").glob("feedback-gateway-metrics-*"))
+    process = start("serve", "--port", "0", "--workers", "2")
+    url = announced(process)
+    for _ in range(20):
+        post(f"{url}/v1/severity", {"text": "It crashes"})
+
+    told = set()
+    for _ in range(10):
+        with urllib.request.urlopen(f"{url}/metrics", timeout=30) as response:
+            lines = response.read().decode().splitlines()
+        told |= {line for line in lines if line.startswith("feedback_gateway_calls_total{")}
+    process.terminate()
+    process.communicate(timeout=60)
+
+    labels = 'cached="false",model="default",status="ok",task="severity"'
+    assert told == {f"feedback_gateway_calls_total{{{labels}}} 20.0"}
+    assert set(Path("/dev/shm").glob("feedback-gateway-metrics-*")) <= before
+
+
+def test_a_request_is_a_line_of_the_log_where_that_is_wanted(start: Start, tmp_path: Path) -> None:
+    """As JSON, with its ids, and without what was written."""
+    (tmp_path / "gateway.yaml").write_text("log: {format: json, level: info}")
+    process = start("serve", "--port", "0")
+    url = announced(process)
+
+    request = urllib.request.Request(f"{url}/nowhere/{'secret'}?q=secret", headers={"x-call-id": "mine"})
+    with pytest.raises(urllib.error.HTTPError) as missing:
+        urllib.request.urlopen(request, timeout=30)
+    missing.value.close()
+    assert process.stderr is not None
+    line = process.stderr.readline().decode()
+
+    document = json.loads(line)
+    assert (document["method"], document["route"], document["status"]) == ("GET", None, 404)
+    assert (document["client_call_id"], document["consumer"]) == ("mine", "local")
+    assert document["call_id"] == missing.value.headers["x-request-id"]
+    assert "secret" not in line
+
+
 def test_a_port_that_is_taken_is_named(run: Run) -> None:
     """Exit 2 and the mend."""
     with socket.socket() as taken:

@@ -4,7 +4,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-HEAVY = ("litellm", "numpy", "sqlalchemy", "fastapi", "onnxruntime", "pydantic", "uvicorn", "jinja2", "rich")
+HEAVY = (
+    "litellm",
+    "numpy",
+    "sqlalchemy",
+    "fastapi",
+    "onnxruntime",
+    "pydantic",
+    "uvicorn",
+    "jinja2",
+    "rich",
+    "prometheus_client",
+    "opentelemetry",
+)
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -32,6 +32,7 @@ class CallsQuery(PageQuery):
     task: Name = None
     model: Name = None
     deployment: Name = None
+    client_call_id: Name = None
     status: Literal["ok", "failed", "cancelled"] | None = None
     cached: Literal["true", "false"] | None = None
     prompt_version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
@@ -52,11 +53,14 @@ async def list_calls(services: ServicesDep, caller: CallerDep, query: Annotated[
 
 
 async def read_call(services: ServicesDep, caller: CallerDep, call_id: str) -> Json:
-    """One call, every attempt made for it, what it was charged, and its texts as far as they are kept."""
+    """One call, every attempt made for it, what it was charged, and its texts as far as they are kept.
+
+    By its id, or by the `x-call-id` that it was sent with: then the newest.
+    """
     await settle(services)
     call, attempts = await run_in_threadpool(services.books.calls.get, call_id, consumer=caller.sees)
-    payload = await run_in_threadpool(services.books.calls.payload, call_id)
-    charges = await run_in_threadpool(services.books.ledger.entries, call_id=call_id)
+    payload = await run_in_threadpool(services.books.calls.payload, call.call_id)
+    charges = await run_in_threadpool(services.books.ledger.entries, call_id=call.call_id)
     return call_json(call) | {
         "attempts": [attempt_json(attempt) for attempt in attempts],
         "charges": [charge_json(entry) for entry in reversed(charges)],
@@ -69,6 +73,7 @@ def call_json(call: CallRecord) -> dict[str, Any]:
     """A row of the log; `cost_usd` is None where it is unknown."""
     return {
         "call_id": call.call_id,
+        "client_call_id": call.client_call_id,
         "created_at": moment(call.created_at),
         "consumer": call.consumer,
         "task": call.task,

@@ -1,14 +1,25 @@
-"""What happens around every request, as plain ASGI: its id, security headers, its size, refusal while shutting down."""
+"""What happens around every request, as plain ASGI: its ids, security headers, its size, refusal while shutting down.
+
+Whoever watches is told of it when it is over.
+"""
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feedback_gateway.api.error_handlers import shutdown_response
 from feedback_gateway.clock import Clock
+from feedback_gateway.consumers.models import Caller
 from feedback_gateway.errors import TooLarge
+from feedback_gateway.observability.arrivals import origin_of
+from feedback_gateway.observability.logs import REQUEST
+from feedback_gateway.observability.models import Origin, ServedRequest, method_of
+from feedback_gateway.services import Services
 
+NOT_ANSWERED = 500
 SECURITY_HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -20,29 +31,73 @@ SECURITY_HEADERS = {
 
 
 class Stamp:
-    """Gives every request an id and every response that id (or the one of its call) and the security headers."""
+    """Gives every request an id and every response its ids and the security headers, and tells who watches.
 
-    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+    `x-request-id` is the gateway's own id of the request, or of its call; `x-call-id` is the one that the sender gave
+    it, or else the same. `sample_ratio` is the share of the traces that begin here and are kept.
+    """
+
+    def __init__(self, app: ASGIApp, clock: Clock, sample_ratio: float) -> None:
         self._app = app
         self._clock = clock
+        self._sample_ratio = sample_ratio
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; `scope["state"]["call_id"]` is its id, which an endpoint may replace by its call's."""
+        """Serve one request; `scope["state"]["call_id"]` is its id, which an endpoint may replace by its call's.
+
+        `scope["state"]["origin"]` is where it comes from.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        started = self._clock.monotonic()
         state = scope.setdefault("state", {})
         state["call_id"] = self._clock.new_id()
+        services: Services | None = scope["app"].state.services
+        origin = origin_of(scope["headers"], sample_ratio=self._sample_ratio)
+        if origin.client_call_id is not None and services is not None:
+            origin = without_secrets(origin, services)
+        state["origin"] = origin
+        state["status"] = NOT_ANSWERED
 
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
+                state["status"] = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["x-call-id"] = state["call_id"]
+                headers["x-call-id"] = origin.client_call_id or state["call_id"]
+                headers["x-request-id"] = state["call_id"]
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, stamped)
+        token = REQUEST.set(state)
+        try:
+            await self._app(scope, receive, stamped)
+        finally:
+            services = scope["app"].state.services
+            if services is not None:
+                services.watch.observe_request(served(scope, state, seconds=self._clock.monotonic() - started))
+            REQUEST.reset(token)
+
+
+def without_secrets(origin: Origin, services: Services) -> Origin:
+    """The same, without an id that looks like personal data or a key: it would be kept and logged."""
+    told = services.books.redactor.session().mask({"id": origin.client_call_id})
+    return origin if told["id"] == origin.client_call_id else replace(origin, client_call_id=None)
+
+
+def served(scope: Scope, state: dict[str, Any], *, seconds: float) -> ServedRequest:
+    """What is known of a request that is over."""
+    caller: Caller | None = state.get("caller")
+    return ServedRequest(
+        method=method_of(scope["method"]),
+        route=scope["app"].state.templates.get(scope.get("endpoint")),
+        status=state["status"],
+        seconds=seconds,
+        call_id=state["call_id"],
+        origin=state["origin"],
+        consumer=None if caller is None else caller.consumer.name,
+    )
 
 
 class BodyLimit:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from feedback_gateway.api import admin, calls, deployments, docs, health, openapi, prompts, schemas, usage
+from feedback_gateway.api import admin, calls, deployments, docs, health, metrics, openapi, prompts, schemas, usage
 from feedback_gateway.api.admin_bodies import (
     ConsumerBody,
     ConsumerChanges,
@@ -97,6 +97,7 @@ PAGES = (
     admins("GET", "/deployments", deployments.list_deployments, changed("DeploymentPage")),
     public("/health/live", health.live, "health", schemas.answers("Live", 422)),
     public("/health/ready", health.ready, "health", schemas.answers("Ready", 422)),
+    public("/metrics", metrics.read_metrics, "health", {}),
     public("/openapi.json", openapi.read_document, "docs", {}),
     public("/docs", docs.read_page, "docs", {}),
     public("/docs/{name}", docs.read_asset, "docs", {}),
@@ -128,7 +129,7 @@ async def nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def add_routes(app: FastAPI) -> None:
-    """Pages first, then what any prompt file may add to."""
+    """Pages first, then what any prompt file may add to; `app.state.templates` has the path of each endpoint."""
     for path, group in groupby(sorted(PAGES, key=lambda page: page.path), key=lambda page: page.path):
         pages = list(group)
         for page in pages:
@@ -144,6 +145,7 @@ def add_routes(app: FastAPI) -> None:
     for name in ALIASES:
         app.router.routes.append(Route(f"/{name}", TaskEndpoint(name), include_in_schema=False))
     app.router.default = nothing_there
+    app.state.templates = {route.endpoint: route.path for route in app.router.routes if isinstance(route, Route)}
 
 
 def add_page(app: FastAPI, page: Page) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -63,6 +64,8 @@ async def respond(request: Request, name: str) -> Response:
     )
     try:
         async with cancelled_with(request):
+            options = replace(envelope.options, origin=request.state.origin)
+            envelope = replace(envelope, options=options)
             return await run(request, services, name=name, envelope=envelope, consumer=caller.consumer)
     except ClientWentAwayError:
         return Response(status_code=CLIENT_WENT_AWAY)

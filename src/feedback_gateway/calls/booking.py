@@ -147,7 +147,8 @@ def call_row(call: Call) -> dict[str, Any]:
         "reasoning_tokens": sum(usage.reasoning_tokens for usage in usages),
         "usage_estimated": any(usage.estimated for usage in usages),
         "cost_usd": receipt.cost_usd,
-        "saved_usd": Decimal(0),
+        "saved_usd": call.saved_usd,
+        "client_call_id": None if call.origin is None else call.origin.client_call_id,
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from feedback_gateway.errors import RateLimited
 from feedback_gateway.ledger.models import Budget, Entry, Kind, Standing
 from feedback_gateway.llm.models import Deployment, Purpose, Usage
+from feedback_gateway.observability.models import Origin, span_id_of
 
 T = TypeVar("T")
 
@@ -25,7 +26,8 @@ class Attempt:
     `bound_usd` is the most that it can cost, None where no price is known.
 
     `abandoned` is an attempt that nobody waited for to the end; `error` is the code of its failure, `detail` its
-    sentence, and `retry_at` the monotonic second before which the provider asked not to be asked again.
+    sentence, and `retry_at` the monotonic second before which the provider asked not to be asked again. `answered_by`
+    is the model as the provider names it.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Attempt:
     http_status: int | None = None
     is_lost: bool = False
     finish_reason: str | None = None
+    answered_by: str | None = None
     latency_ms: float = 0.0
     usage: Usage | None = None
     cost_usd: Decimal | None = None
@@ -101,7 +104,8 @@ class Call:
     tries, retries, fallbacks and the repair turn all draw from. `pending` holds what is to be over before the call is
     logged: attempts, and money being set aside; `refusals` the deployments that were last found at their limit, by
     name. `is_held` tells that there is a hold to settle, of `held_usd`; the budgets of `warnings` have reached their
-    soft limit with it. `is_answering` tells that the caller has the beginning of a streamed answer. `inputs` and
+    soft limit with it. `is_answering` tells that the caller has the beginning of a streamed answer. `saved_usd` is what
+    an answer from the cache would have cost, and `origin` the request that it was made for, if any. `inputs` and
     `result` are what users wrote and what was answered: they stay out of the representation, which may be logged.
     """
 
@@ -122,6 +126,8 @@ class Call:
     error: str | None = None
     latency_ms: float = 0.0
     cached: bool = False
+    saved_usd: Decimal = Decimal(0)
+    origin: Origin | None = None
     dropped_evidence: int = 0
     budgets: tuple[Budget, ...] = ()
     is_held: bool = False
@@ -168,6 +174,12 @@ class Call:
         self.attempts.append(attempt)
         self.attempts_left -= 1
         return attempt
+
+    def trace_headers(self) -> dict[str, str]:
+        """What tells a provider which trace its newest attempt belongs to; nothing where there is none."""
+        if self.origin is None:
+            return {}
+        return self.origin.trace.headers(span_id=span_id_of(self.call_id, len(self.attempts)))
 
     def owed(self) -> tuple[Kind, Decimal | None]:
         """What it is charged so far: a `bound` where a cost is not known, None where an attempt has no price."""

@@ -1,16 +1,27 @@
 """Opens a call, notes how it ended, and hands it to the log exactly once, when its last attempt has settled."""
 
 import asyncio
+from decimal import Decimal
 from types import TracebackType
+from typing import Protocol
 
 from feedback_gateway.calls.models import Call, CallStatus, retrieve
 from feedback_gateway.calls.writer import LogWriter
 from feedback_gateway.clock import Clock
 from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import GatewayError, Unavailable
+from feedback_gateway.observability.models import Origin
 
 ADMISSION_S = 2.0
 CANCEL_S = 1.0
+
+
+class CallObserver(Protocol):
+    """Who is told of every call that is over."""
+
+    def observe_call(self, call: Call) -> None:
+        """Note `call`, once, when it is logged and nobody changes it any more. Never waits and never fails."""
+        ...
 
 
 class Recorder:
@@ -20,29 +31,65 @@ class Recorder:
     Its row waits for them in the background, so that what a late answer cost is in it; `drain` ends that wait.
     """
 
-    def __init__(self, clock: Clock, writer: LogWriter, *, attempts: int, deadline_s: float) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        writer: LogWriter,
+        *,
+        attempts: int,
+        deadline_s: float,
+        observer: CallObserver | None = None,
+    ) -> None:
         self._clock = clock
         self._writer = writer
         self._attempts = attempts
         self._deadline = deadline_s
+        self._observer = observer
+        self._open: dict[str, Call] = {}
         self._settling: dict[str, Call] = {}
+
+    @property
+    def open(self) -> int:
+        """How many calls somebody waits for."""
+        return len(self._open)
 
     @property
     def settling(self) -> int:
         """How many calls are over for their caller, but not yet for a provider."""
         return len(self._settling)
 
+    @property
+    def reserved_usd(self) -> Decimal:
+        """What the calls that are not over have set aside."""
+        calls = (*self._open.values(), *self._settling.values())
+        return sum((call.held_usd for call in calls if call.is_held and call.held_usd is not None), Decimal(0))
+
     def record(
-        self, consumer: Consumer, task: str, prompt_version: int, model: str, *, timeout_s: float | None
+        self,
+        consumer: Consumer,
+        task: str,
+        prompt_version: int,
+        model: str,
+        *,
+        timeout_s: float | None,
+        origin: Origin | None = None,
     ) -> "Recording":
         """A context that opens the call and closes it; `timeout_s` is its whole time, None the configured deadline.
 
-        Entering raises Unavailable where the log has been full for a while: a call that cannot be booked is not made.
+        `origin` is the request that it is made for. Entering raises Unavailable where the log has been full for a
+        while: a call that cannot be booked is not made.
         """
-        return Recording(self, consumer, task, prompt_version, model, timeout_s=timeout_s)
+        return Recording(self, consumer, task, prompt_version, model, timeout_s=timeout_s, origin=origin)
 
-    async def open(
-        self, consumer: Consumer, task: str, prompt_version: int, model: str, *, timeout_s: float | None
+    async def begin(
+        self,
+        consumer: Consumer,
+        task: str,
+        prompt_version: int,
+        model: str,
+        *,
+        timeout_s: float | None,
+        origin: Origin | None = None,
     ) -> Call:
         """A new call, as soon as the log has room for it."""
         created_at, started = self._clock.now(), self._clock.monotonic()
@@ -52,7 +99,7 @@ class Recorder:
                 await self._writer.admit()
         except TimeoutError:
             raise Unavailable(f"the call log is full: {self._writer.state.error}", retry_after=5.0) from None
-        return Call(
+        call = Call(
             call_id=self._clock.new_id(),
             consumer=consumer.name,
             budgets=consumer.budgets_for(task),
@@ -63,7 +110,10 @@ class Recorder:
             started=started,
             deadline=started + allowed,
             attempts_left=self._attempts,
+            origin=origin,
         )
+        self._open[call.call_id] = call
+        return call
 
     def close(self, call: Call, error: BaseException | None) -> None:
         """Note how `call` ended, and log it now or when the last of its attempts has settled."""
@@ -72,6 +122,7 @@ class Recorder:
         for attempt in call.attempts:
             if attempt.status == "running":
                 attempt.status = "abandoned"
+        self._open.pop(call.call_id, None)
         self._settling[call.call_id] = call
 
         def settle(task: asyncio.Task[object]) -> None:
@@ -103,6 +154,8 @@ class Recorder:
     def _log(self, call: Call) -> None:
         if self._settling.pop(call.call_id, None) is not None:
             self._writer.append(call)
+            if self._observer is not None:
+                self._observer.observe_call(call)
 
 
 class Recording:
@@ -117,15 +170,17 @@ class Recording:
         model: str,
         *,
         timeout_s: float | None,
+        origin: Origin | None,
     ) -> None:
         self._recorder = recorder
         self._about = (consumer, task, prompt_version, model)
         self._timeout = timeout_s
+        self._origin = origin
         self._call: Call | None = None
 
     async def __aenter__(self) -> Call:
         """Open the call."""
-        self._call = await self._recorder.open(*self._about, timeout_s=self._timeout)
+        self._call = await self._recorder.begin(*self._about, timeout_s=self._timeout, origin=self._origin)
         return self._call
 
     async def __aexit__(

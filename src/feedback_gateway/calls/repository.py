@@ -27,7 +27,7 @@ LARGEST_INTEGER = 2**31 - 1
 DIGITS = re.compile(r"[0-9]{1,10}")
 POSITION = re.compile(rb"(-?[0-9]{1,18}) ([0-9A-Za-z-]{1,64})")
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-NAMES = ("consumer", "task", "model", "deployment", "status")
+NAMES = ("consumer", "task", "model", "deployment", "status", "client_call_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,7 @@ class CallRecord:
     usage_estimated: bool
     cost_usd: Decimal | None
     saved_usd: Decimal
+    client_call_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,7 @@ class CallFilters:
     model: str | None = None
     deployment: str | None = None
     status: str | None = None
+    client_call_id: str | None = None
     cached: bool | None = None
     prompt_version: int | None = None
     since: datetime | None = None
@@ -151,19 +153,25 @@ class CallRepository:
         return Page(data, encode_cursor(data[-1]) if len(rows) > limit else None)
 
     def get(self, call_id: str, *, consumer: str | None = None) -> tuple[CallRecord, tuple[AttemptRecord, ...]]:
-        """The call and its attempts in order; of `consumer` only, where one is named. Raises NotFound."""
+        """The call and its attempts in order; of `consumer` only, where one is named. Raises NotFound.
+
+        Where no call has the id, it is the newest one that its sender gave this id.
+        """
         if not is_storable(call_id):
             raise NotFound("no such call")
-        query = select(calls).where(calls.c.call_id == call_id)
+        newest_first = select(calls).order_by(calls.c.created_at.desc(), calls.c.call_id.desc()).limit(1)
         if consumer is not None:
-            query = query.where(calls.c.consumer == consumer)
-        tried = select(attempts).where(attempts.c.call_id == call_id).order_by(attempts.c.number)
+            newest_first = newest_first.where(calls.c.consumer == consumer)
         with storage_errors(self._engine), self._engine.connect() as connection:
-            row = connection.execute(query).mappings().first()
-            if row is None:
+            for column in (calls.c.call_id, calls.c.client_call_id):
+                row = connection.execute(newest_first.where(column == call_id)).mappings().first()
+                if row is not None:
+                    break
+            else:
                 raise NotFound(
                     f"no call {call_id}; a request that was turned away is none, and one under way is not there yet"
                 )
+            tried = select(attempts).where(attempts.c.call_id == row["call_id"]).order_by(attempts.c.number)
             return CallRecord(**row), tuple(AttemptRecord(**one) for one in connection.execute(tried).mappings())
 
     def payload(self, call_id: str) -> Payload | None:

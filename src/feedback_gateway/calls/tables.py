@@ -30,10 +30,18 @@ calls = Table(
     Column("usage_estimated", Boolean, nullable=False),
     Column("cost_usd", Money),
     Column("saved_usd", Money, nullable=False),
+    Column("client_call_id", Text),
     sqlite_with_rowid=False,
 )
 Index("ix_calls_created_at_call_id", calls.c.created_at, calls.c.call_id)
 Index("ix_calls_consumer_created_at_call_id", calls.c.consumer, calls.c.created_at, calls.c.call_id)
+Index(
+    "ix_calls_client_call_id",
+    calls.c.client_call_id,
+    calls.c.created_at,
+    sqlite_where=calls.c.client_call_id.is_not(None),
+    postgresql_where=calls.c.client_call_id.is_not(None),
+)
 
 # The tokens of an attempt are disjoint, but for `reasoning_tokens`, a part of the output; NULL where nobody knows them.
 attempts = Table(

@@ -16,11 +16,13 @@ def serve(
     config: ConfigOption = None,
 ) -> None:
     """Run the gateway; prints its URL as soon as it answers there."""
-    from feedback_gateway.cli.server import run_server
-    from feedback_gateway.settings import load_settings
+    from feedback_gateway.settings import load_settings, shared_metrics
 
     settings = load_settings(config)
-    code = run_server(settings, config=absolute(config), host=host, port=port, workers=workers)
+    with shared_metrics(workers):
+        from feedback_gateway.cli.server import run_server
+
+        code = run_server(settings, config=absolute(config), host=host, port=port, workers=workers)
     if code:
         raise typer.Exit(code)
 

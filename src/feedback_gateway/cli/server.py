@@ -1,7 +1,6 @@
 """Runs uvicorn: binds the port, announces the URL once it answers, and finishes what is in flight before it ends."""
 
 import asyncio
-import logging
 import signal
 import socket
 import sys
@@ -23,8 +22,9 @@ from feedback_gateway.cli.protocol import ProblemProtocol
 from feedback_gateway.cli.running import run_async
 from feedback_gateway.cli.terminal import complain
 from feedback_gateway.errors import ConfigurationError
+from feedback_gateway.observability.logs import configure_logging
 from feedback_gateway.services import Services, open_services
-from feedback_gateway.settings import Settings, load_settings
+from feedback_gateway.settings import LogSettings, Settings, load_settings
 
 BACKLOG = 2048
 DRAIN_S = 20
@@ -43,8 +43,9 @@ class WorkerApp:
 
     def __call__(self) -> Application:
         """The application of one worker."""
-        log_to_stderr()
-        return create_app(load_settings(self.config), is_local=self.is_local)
+        settings = load_settings(self.config)
+        log_to_stderr(settings.log)
+        return create_app(settings, is_local=self.is_local)
 
 
 def run_server(settings: Settings, *, config: Path | None, host: str, port: int, workers: int) -> int:
@@ -55,7 +56,7 @@ def run_server(settings: Settings, *, config: Path | None, host: str, port: int,
     listener = bind(host, port)
     url = url_of(listener)
     is_local = is_loopback(host)
-    log_to_stderr()
+    log_to_stderr(settings.log)
     if workers > 1:
         run_async(try_services(settings, is_local=is_local))
         supervisor = Supervisor(uvicorn_config(WorkerApp(config, is_local), workers=workers), [listener], url)
@@ -93,14 +94,9 @@ async def require_admin_key(services: Services, *, is_local: bool) -> None:
         )
 
 
-def log_to_stderr() -> None:
-    """Show the gateway's own warnings, one line each; what libraries log may quote what a user wrote."""
-    logger = logging.getLogger("feedback_gateway")
-    shown = logging.StreamHandler(sys.stderr)
-    shown.setFormatter(logging.Formatter("feedback-gateway: %(levelname)s: %(message)s"))
-    logger.handlers = [shown]
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
+def log_to_stderr(log: LogSettings) -> None:
+    """Show the gateway's own log as the settings want it."""
+    configure_logging(sys.stderr, style=log.format, level=log.level)
 
 
 def uvicorn_config(app: Application, *, workers: int) -> uvicorn.Config:

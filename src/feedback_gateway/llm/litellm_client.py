@@ -57,16 +57,22 @@ class LiteLLMClient:
         """Import litellm, which takes seconds, once."""
         await self._load()
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 - the protocol's
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
         """Ask once. Raises ProviderError; its `usage` is set where an answer came, and was billed, but is of no use."""
         await self._load()
         question = self._ways.question(request)
         try:
-            return await self.send(question.messages, question.params)
+            return await self.send(question.messages, question.params, headers=call.trace_headers())
         except ProviderRejected as error:
             self._ways.refuse(question, error)
 
-    async def send(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Completion:
+    async def send(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Completion:
         """Send one conversation, in OpenAI's terms, in exactly one request. Raises ProviderError."""
         litellm = await self._load()
         heard: list[str] = []
@@ -74,7 +80,7 @@ class LiteLLMClient:
         answer: Any = None
         try:
             answer = await litellm.acompletion(
-                **self._passed_on(),
+                **self._passed_on(headers or {}),
                 **params,
                 model=self._deployment.model,
                 messages=list(messages),
@@ -109,9 +115,12 @@ class LiteLLMClient:
             self._litellm = litellm
         return self._litellm
 
-    def _passed_on(self) -> dict[str, Any]:
+    def _passed_on(self, headers: Mapping[str, str]) -> dict[str, Any]:
         given, ours = self._deployment.params.items(), frozenset(OURS.split())
-        return {key: value for key, value in given if value is not None and key not in ours and not is_price(key)}
+        passed = {key: value for key, value in given if value is not None and key not in ours and not is_price(key)}
+        if headers:
+            passed["extra_headers"] = {**headers, **passed.get("extra_headers", {})}
+        return passed
 
     def _secrets(self) -> list[str]:
         names = ("key", "secret", "token", "password", "credential", "header")

@@ -93,6 +93,7 @@ class MeteringClient(Generic[RequestT, AnswerT]):
             attempt.latency_ms = (self._clock.monotonic() - started) * 1000
         self._bill(attempt, answer.usage)
         attempt.finish_reason = answer.finish_reason
+        attempt.answered_by = answer.model or None
         if attempt.status == "running":
             attempt.status = "ok"
         return replace(answer, deployment=self._deployment.name)

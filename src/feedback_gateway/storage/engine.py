@@ -19,7 +19,7 @@ from feedback_gateway.storage.forks import leave_connections_to_parents
 
 logger = logging.getLogger(__name__)
 
-HEAD = "0002"
+HEAD = "0003"
 RETRY_AFTER_S = 1.0
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from feedback_gateway.calls.models import Receipt
 from feedback_gateway.errors import GatewayError
 from feedback_gateway.ledger.models import Standing as BudgetStanding
+from feedback_gateway.observability.models import Origin
 from feedback_gateway.ratelimits.models import Standing as RateStanding
 
 CacheMode = Literal["use", "bypass", "refresh"]
@@ -14,12 +15,16 @@ CacheMode = Literal["use", "bypass", "refresh"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """The `options` of a task call; `timeout_s` bounds the whole request, None leaves each call the set deadline."""
+    """The `options` of a task call; `timeout_s` bounds the whole request, None leaves each call the set deadline.
+
+    `origin` is the request behind it, where there is one.
+    """
 
     model: str | None = None
     prompt_version: int | None = None
     cache: CacheMode = "use"
     timeout_s: float | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

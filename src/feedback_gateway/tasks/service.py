@@ -15,6 +15,7 @@ from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, Problem
 from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
 from feedback_gateway.llm.tokens import token_estimate
+from feedback_gateway.observability.models import Origin
 from feedback_gateway.prompts.render import render
 from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.tasks.checks import Checked, check_answer
@@ -48,6 +49,7 @@ class Order:
     review_below: float | None
     consumer: Consumer
     ends_at: float | None
+    origin: Origin | None
 
 
 class TaskService:
@@ -150,6 +152,7 @@ class TaskService:
             review_below=preference.review_below,
             consumer=consumer,
             ends_at=None if options.timeout_s is None else self._clock.monotonic() + options.timeout_s,
+            origin=options.origin,
         )
 
     async def _outcome(self, order: Order, raw: object) -> Answer | Failure:
@@ -168,6 +171,7 @@ class TaskService:
                 order.task.prompt.version,
                 order.model,
                 timeout_s=remaining_s,
+                origin=order.origin,
             ) as call:
                 call.inputs = item.inputs
                 completion = await self._client.complete(request, call)
