@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -339,3 +340,51 @@ async def test_every_call_is_logged_exactly_once(deployment: Deployment, plans: 
     assert all(attempt.status != "running" for call in log.calls for attempt in call.attempts)
     answered = sum(attempts.count("before") + attempts.count("late") for _, attempts in plans)
     assert sum(attempt.cost_usd == COST for call in log.calls for attempt in call.attempts) == answered
+
+
+class Told:
+    """An observer that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Call, Decimal | None]] = []
+
+    def observe_call(self, call: Call) -> None:
+        """Note a call and what it is known to cost."""
+        self.calls.append((call, call.receipt().cost_usd))
+
+
+async def test_observer_is_told_of_every_call_once(clock: ManualClock, log: MemoryLog, provider: Provider) -> None:
+    """When its last attempt has settled, and not when its caller leaves."""
+    told = Told()
+    recorder = Recorder(clock, log, attempts=3, deadline_s=30, observer=told)
+    async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as plain:
+        pass
+    with suppress(asyncio.CancelledError):
+        async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as left:
+            provider.ask(left)
+            raise asyncio.CancelledError
+    early = list(told.calls)
+
+    provider.answers[0].set_result(USAGE)
+    await settle()
+    await recorder.drain(1.0)
+
+    assert [call for call, _ in early] == [plain]
+    assert [(call, cost) for call, cost in told.calls] == [(plain, Decimal(0)), (left, COST)]
+
+
+async def test_calls_under_way_and_what_they_hold_are_known(recorder: Recorder, provider: Provider) -> None:
+    """Until a provider is done with them."""
+    with suppress(asyncio.CancelledError):
+        async with recorder.record(LOCAL_CONSUMER, "classify", 1, "default", timeout_s=None) as call:
+            call.is_held, call.held_usd = True, Decimal("0.5")
+            provider.ask(call)
+            during = recorder.open, recorder.settling, recorder.reserved_usd
+            raise asyncio.CancelledError
+    between = recorder.open, recorder.settling, recorder.reserved_usd
+    provider.answers[0].set_result(USAGE)
+    await settle()
+
+    assert during == (1, 0, Decimal("0.5"))
+    assert between == (0, 1, Decimal("0.5"))
+    assert (recorder.open, recorder.settling, recorder.reserved_usd) == (0, 0, Decimal(0))

@@ -25,6 +25,7 @@ from feedback_gateway.errors import (
 )
 from feedback_gateway.llm.litellm_client import LiteLLMClient, load_litellm
 from feedback_gateway.llm.models import CompletionRequest, Deployment, Message, Usage
+from feedback_gateway.observability.models import Origin, Trace, span_id_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier:UserWarning")]
 
@@ -349,6 +350,22 @@ async def test_cancelling_ends_the_request(wire: respx.MockRouter) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_trace_goes_along_beside_the_deployments_own_headers(wire: respx.MockRouter) -> None:
+    """Where the call has one: the provider may go on with it."""
+    wire.route().respond(json=answer())
+    traced = call()
+    traced.origin = Origin(Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", state="a=b"))
+    asked = client(**LOCAL, extra_headers={"x-own": "1"})
+
+    await asked.complete(REQUEST, traced)
+    await asked.complete(REQUEST, call())
+
+    first, second = (one.request.headers for one in wire.calls)
+    assert first["traceparent"] == f"00-4bf92f3577b34da6a3ce929d0e0e4736-{span_id_of('1')}-00"
+    assert (first["tracestate"], first["x-own"], second["x-own"]) == ("a=b", "1", "1")
+    assert "traceparent" not in second
 
 
 async def test_client_that_was_closed_answers_when_asked_again(wire: respx.MockRouter) -> None:

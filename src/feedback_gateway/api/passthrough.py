@@ -59,7 +59,10 @@ class PassthroughEndpoint:
         async with cancelled_with(request) as leave:
             outlet.leave = leave
             passed = await services.passthrough.run(
-                asked, consumer=caller.consumer, listener=Listener(outlet.begin, outlet.send)
+                asked,
+                consumer=caller.consumer,
+                listener=Listener(outlet.begin, outlet.send),
+                origin=request.state.origin,
             )
         request.state.call_id = passed.head.call_id
         return Response(passed.body, headers=headers_of(passed), media_type="application/json")

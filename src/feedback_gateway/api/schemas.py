@@ -41,6 +41,7 @@ ITEM_ID: Schema = {"type": ["string", "integer", "null"], "maxLength": 200}
 USAGE = record(input_tokens=WHOLE, cached_input_tokens=WHOLE, output_tokens=WHOLE, cost_usd=UNKNOWN_MONEY)
 CALL: Mapping[str, Schema] = {
     "call_id": TEXT,
+    "client_call_id": optional(TEXT) | {"description": "the `x-call-id` that it was sent with"},
     "created_at": MOMENT,
     "consumer": TEXT,
     "task": TEXT,
@@ -171,7 +172,12 @@ COMPONENTS: Schema = {
 }
 
 CALL_ID_HEADER: Schema = {
-    "x-call-id": {"description": "the call's id, or the request's", "schema": TEXT, "required": True}
+    "x-call-id": {
+        "description": "the `x-call-id` that was sent, else the call's id, or the request's",
+        "schema": TEXT,
+        "required": True,
+    },
+    "x-request-id": {"description": "the call's id, or the request's", "schema": TEXT, "required": True},
 }
 RETRY_HEADER: Schema = {"retry-after": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
 LIMIT_HEADERS: Schema = {

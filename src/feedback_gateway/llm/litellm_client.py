@@ -62,7 +62,7 @@ class LiteLLMClient:
         await self._load()
         question = self._ways.question(request)
         try:
-            return await self.send(question.messages, question.params, headers=call.trace_headers())
+            return await self.send(question.messages, question.params, trace=call.trace_headers())
         except ProviderRejected as error:
             self._ways.refuse(question, error)
 
@@ -71,7 +71,7 @@ class LiteLLMClient:
         messages: Sequence[Mapping[str, Any]],
         params: Mapping[str, Any],
         *,
-        headers: Mapping[str, str] | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> Completion:
         """Send one conversation, in OpenAI's terms, in exactly one request. Raises ProviderError."""
         litellm = await self._load()
@@ -80,7 +80,7 @@ class LiteLLMClient:
         answer: Any = None
         try:
             answer = await litellm.acompletion(
-                **self._passed_on(headers or {}),
+                **self._passed_on(trace or {}),
                 **params,
                 model=self._deployment.model,
                 messages=list(messages),
@@ -115,11 +115,11 @@ class LiteLLMClient:
             self._litellm = litellm
         return self._litellm
 
-    def _passed_on(self, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _passed_on(self, trace: Mapping[str, str]) -> dict[str, Any]:
         given, ours = self._deployment.params.items(), frozenset(OURS.split())
         passed = {key: value for key, value in given if value is not None and key not in ours and not is_price(key)}
-        if headers:
-            passed["extra_headers"] = {**headers, **passed.get("extra_headers", {})}
+        if trace:
+            passed["extra_headers"] = {**trace, **passed.get("extra_headers", {})}
         return passed
 
     def _secrets(self) -> list[str]:

@@ -27,19 +27,25 @@ class OpenAIClient:
     async def prepare(self) -> None:
         """Nothing to load."""
 
-    async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 - the protocol's
+    async def complete(self, request: CompletionRequest, call: Call) -> Completion:
         """Ask once. Raises ProviderError; its `usage` is set where an answer came, and was billed, but is of no use."""
         question = self._ways.question(request)
         try:
-            return await self.send(question.messages, question.params)
+            return await self.send(question.messages, question.params, trace=call.trace_headers())
         except ProviderRejected as error:
             self._ways.refuse(question, error)
 
-    async def send(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Completion:
+    async def send(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        *,
+        trace: Mapping[str, str] | None = None,
+    ) -> Completion:
         """Send one conversation, in OpenAI's terms, in exactly one request. Raises ProviderError."""
         asked = {"messages": list(messages), **params}
         try:
-            reply = await self._wire.post("chat", asked)
+            reply = await self._wire.post("chat", asked, trace=trace or {})
         except FAILURES as error:
             raise self._wire.failure(error, asked) from None
         body = value_of(reply.body) if reply.status == HTTPStatus.OK else None

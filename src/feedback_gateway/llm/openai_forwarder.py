@@ -45,10 +45,11 @@ class OpenAIForwarder:
 
     async def complete(self, request: ForwardRequest, call: Call) -> ForwardAnswer:
         """Pass it on once. Raises ProviderError, and Abandoned where a stream is left."""
+        trace = call.trace_headers()
         try:
             if request.sink is None:
-                return self._read(await self._wire.post(request.operation, request.body), request)
-            async with self._wire.stream(request.operation, request.body) as stream:
+                return self._read(await self._wire.post(request.operation, request.body, trace=trace), request)
+            async with self._wire.stream(request.operation, request.body, trace=trace) as stream:
                 if stream.status != HTTPStatus.OK or not stream.is_events:
                     raise self._unstreamed(await stream.read(), request)
                 return await Passage(request, call, sink=request.sink, wire=self._wire).run(stream)

@@ -19,7 +19,7 @@ OPEN_HEADERS = frozenset({"content-type", "openai-organization"})
 
 
 class Wire:
-    """Sends requests, one each time; `endpoint` says what they look like."""
+    """Sends requests, one each time; `endpoint` says what they look like, `trace` is a trace context as headers."""
 
     def __init__(self, deployment: Deployment, endpoint: Endpoint, connections: Connections, *, clock: Clock) -> None:
         self.endpoint = endpoint
@@ -28,18 +28,20 @@ class Wire:
         self._connections = connections
         self._clock = clock
 
-    async def post(self, operation: Operation, asked: Mapping[str, Any]) -> Reply:
+    async def post(self, operation: Operation, asked: Mapping[str, Any], *, trace: Mapping[str, str]) -> Reply:
         """Send what is asked and read the whole answer. Raises what `openai_http.FAILURES` names."""
         body = msgspec.json.encode(self.endpoint.body(operation, asked))
         return await self._connections.post(
-            self.endpoint.url(operation), body, headers=self.endpoint.headers, timeout_s=self._timeout
+            self.endpoint.url(operation), body, headers={**trace, **self.endpoint.headers}, timeout_s=self._timeout
         )
 
-    def stream(self, operation: Operation, asked: Mapping[str, Any]) -> AbstractAsyncContextManager[Stream]:
+    def stream(
+        self, operation: Operation, asked: Mapping[str, Any], *, trace: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Stream]:
         """Send what is asked and give the answer as it comes. Raises likewise, also while it is read."""
         body = msgspec.json.encode(self.endpoint.body(operation, asked, streamed=True))
         return self._connections.stream(
-            self.endpoint.url(operation), body, headers=self.endpoint.headers, timeout_s=self._timeout
+            self.endpoint.url(operation), body, headers={**trace, **self.endpoint.headers}, timeout_s=self._timeout
         )
 
     def failure(self, error: BaseException, asked: Mapping[str, Any], *, usage: Usage | None = None) -> ProviderError:

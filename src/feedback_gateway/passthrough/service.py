@@ -26,6 +26,7 @@ from feedback_gateway.llm.chains import Fallbacks
 from feedback_gateway.llm.models import Deployment, ForwardClient, ForwardRequest, Operation, Sink
 from feedback_gateway.llm.openai_answers import value_of
 from feedback_gateway.llm.tokens import token_estimate
+from feedback_gateway.observability.models import Origin
 from feedback_gateway.passthrough.bodies import Asked
 from feedback_gateway.ratelimits.models import Standing
 
@@ -94,7 +95,9 @@ class Passthrough:
         aliases = dict.fromkeys(deployment.alias for deployment in self._deployments)
         return [alias for alias in aliases if allowed is None or alias in allowed]
 
-    async def run(self, asked: Asked, *, consumer: Consumer, listener: Listener) -> Passed:
+    async def run(
+        self, asked: Asked, *, consumer: Consumer, listener: Listener, origin: Origin | None = None
+    ) -> Passed:
         """Pass one request on. Raises whatever a call raises, with its id and cost where there was a call."""
         task = TASKS[asked.operation]
         chain = self._chain(asked.model)
@@ -105,7 +108,8 @@ class Passthrough:
         standing = await self._admission.admit(consumer, tokens=token_estimate(request))
         call: Call | None = None
         try:
-            async with self._recorder.record(consumer, task, NO_VERSION, asked.model, timeout_s=None) as call:
+            recording = self._recorder.record(consumer, task, NO_VERSION, asked.model, timeout_s=None, origin=origin)
+            async with recording as call:
                 call.inputs = asked.shown
                 if asked.is_streamed:
                     request = replace(request, sink=Outlet(call, standing, listener).send)
