@@ -37,7 +37,6 @@ from feedback_gateway.llm.price_table import PriceTable, deployment_rates, find_
 from feedback_gateway.llm.providers import EMBEDDED_MODEL, Providers
 from feedback_gateway.llm.shared_cooldowns import SharedCooldowns
 from feedback_gateway.llm.stack import Stack
-from feedback_gateway.observability.sources import breaker_figures, call_figures, log_figures
 from feedback_gateway.observability.watching import Watch, open_watch
 from feedback_gateway.passthrough.service import Passthrough
 from feedback_gateway.prompts.fencing import Fences
@@ -128,17 +127,15 @@ async def open_services(
         registry = TaskRegistry(library)
         taxonomy = load_taxonomy(settings.taxonomy)
         deployments = deployments_of(settings)
-        watching = open_watch(settings.telemetry, deployments=deployments, tasks=registry.names, clock=clock)
-        watch = await stack.enter_async_context(watching)
+        watch = await stack.enter_async_context(open_watch(settings, deployments, tasks=registry.names, clock=clock))
         redis = await stack.enter_async_context(open_redis_link(redis_url_of(settings), clock=clock))
-        rate_limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), watch.metrics.observe_refusal)
+        limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), watch.metrics.observe_refusal)
         books = open_books(settings, stack, observer=watch, clock=clock)
-        watch.registry.add([*log_figures(lambda: books.writer.state), *call_figures(books.recorder)])
-        if redis is not None:
-            watch.registry.add(breaker_figures({"redis": lambda: redis.state.is_open}))
         providers = Providers(stack, clock=clock)
         health = health_of(settings, deployments, redis, clock=clock)
-        wrappers = stack_of(settings, deployments, health=health, purse=books.purse, limiter=rate_limiter, clock=clock)
+        watch.read(writer=books.writer, calls=books.recorder, reports=health.reports, redis=redis)
+        wrappers = stack_of(settings, deployments, health=health, purse=books.purse, limiter=limiter, clock=clock)
+        forward = wrappers.forward(providers.forwarder)
         yield Services(
             settings=settings,
             clock=clock,
@@ -149,13 +146,13 @@ async def open_services(
             health=health,
             books=books,
             redis=redis,
-            rate_limiter=rate_limiter,
+            rate_limiter=limiter,
             watch=watch,
             tasks=TaskService(
                 registry=registry,
                 client=wrappers.tasks(provider or providers.client),
                 recorder=books.recorder,
-                admission=Admission(rate_limiter),
+                admission=Admission(limiter),
                 redactor=books.redactor if settings.redaction.before_provider else None,
                 taxonomy=taxonomy,
                 preferences=preferences_of(settings, registry),
@@ -164,13 +161,7 @@ async def open_services(
                 clock=clock,
                 new_fence=Fences(),
             ),
-            passthrough=passthrough_of(
-                settings,
-                deployments,
-                client=wrappers.forward(providers.forwarder),
-                recorder=books.recorder,
-                limiter=rate_limiter,
-            ),
+            passthrough=passthrough_of(settings, deployments, client=forward, recorder=books.recorder, limiter=limiter),
             warm_up=providers.warm_up,
         )
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
@@ -12,8 +13,8 @@ from feedback_gateway.observability.figures import Figure, Registry, forget_the_
 from feedback_gateway.observability.sources import (
     breaker_figures,
     cache_figures,
-    cooldown_figures,
     count,
+    deployment_figures,
     gauge,
 )
 
@@ -41,6 +42,16 @@ class Cache:
     """A cache that tells these counts."""
 
     hits, misses, stored, evicted, bytes = 3, 2, 2, 1, 4096
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """How a deployment stands."""
+
+    name: str
+    state: str
+    in_flight: int
+    cooldowns: int
 
 
 def values(text: str) -> dict[tuple[str, str], float]:
@@ -85,7 +96,7 @@ def test_cache_cooldowns_and_breakers_are_shown() -> None:
     """Every deployment and part that there is has its series, also while all is well."""
     registry = Registry()
     registry.add(cache_figures(Cache))
-    registry.add(cooldown_figures(["a", "b"], lambda: ["b"]))
+    registry.add(deployment_figures(lambda: [Deployment("a", "probing", 1, 2), Deployment("b", "cooling_down", 0, 1)]))
     registry.add(breaker_figures({"redis": lambda: True}))
 
     shown = exposed(registry)
@@ -93,6 +104,7 @@ def test_cache_cooldowns_and_breakers_are_shown() -> None:
     counts = [shown[f"cache_{name}_total", ""] for name in ("hits", "misses", "stored", "evicted")]
     assert (counts, shown["cache_bytes", ""]) == ([3, 2, 2, 1], 4096)
     assert (shown["deployment_cooling_down", "a"], shown["deployment_cooling_down", "b"]) == (0, 1)
+    assert (shown["deployment_in_flight", "a"], shown["deployment_cooldowns_total", "a"]) == (1, 2)
     assert shown["breaker_open", "redis"] == 1
 
 

@@ -1,6 +1,6 @@
 """What is read when somebody asks: queues, cache, cooldowns, Redis; and what each part must tell for that."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Protocol
 
@@ -80,6 +80,65 @@ class CacheCounts(Protocol):
         ...
 
 
+class DeploymentReport(Protocol):
+    """How a deployment stands: `feedback_gateway.llm.health_watch.Report`."""
+
+    @property
+    def name(self) -> str:
+        """Which one."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """`cooling_down`, or something better."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts under way in this process."""
+        ...
+
+    @property
+    def cooldowns(self) -> int:
+        """How often it was found to fail, here, since the start."""
+        ...
+
+
+class Writer(Protocol):
+    """Whoever writes the call log."""
+
+    @property
+    def state(self) -> LogState:
+        """How it is doing."""
+        ...
+
+
+class LinkState(Protocol):
+    """What is known of a part without asking it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is left alone, because it does not answer."""
+        ...
+
+
+class Link(Protocol):
+    """The way to a part that may not answer, such as Redis."""
+
+    @property
+    def state(self) -> LinkState:
+        """What is known of it."""
+        ...
+
+
+def figures_of(
+    *, writer: Writer, calls: CallsUnderWay, reports: Callable[[], Iterable[DeploymentReport]], redis: Link | None
+) -> list[Figure]:
+    """The figures of the parts that every gateway has."""
+    found = [*log_figures(lambda: writer.state), *call_figures(calls), *deployment_figures(reports)]
+    return found if redis is None else [*found, *breaker_figures({"redis": lambda: redis.state.is_open})]
+
+
 def log_figures(state: Callable[[], LogState]) -> list[Figure]:
     """The queue of the call log."""
     return [
@@ -110,17 +169,30 @@ def cache_figures(counts: Callable[[], CacheCounts]) -> list[Figure]:
     ]
 
 
-def cooldown_figures(deployments: Iterable[str], cooling: Callable[[], Collection[str]]) -> list[Figure]:
-    """Which deployments are left alone for a while; `cooling` tells their names."""
-    names = tuple(deployments)
-
-    def read() -> Mapping[str, float]:
-        found = frozenset(cooling())
-        return {name: float(name in found) for name in names}
-
-    about = "1 while a deployment is left alone for its failures."
+def deployment_figures(reports: Callable[[], Iterable[DeploymentReport]]) -> list[Figure]:
+    """How deployments stand, by name."""
+    cooling = "1 while a deployment is left alone for its failures."
     return [
-        Figure(name=f"{PREFIX}deployment_cooling_down", about=about, read=read, label="deployment", over="max"),
+        Figure(
+            name=f"{PREFIX}deployment_cooling_down",
+            about=cooling,
+            read=lambda: {one.name: float(one.state == "cooling_down") for one in reports()},
+            label="deployment",
+            over="max",
+        ),
+        Figure(
+            name=f"{PREFIX}deployment_in_flight",
+            about="Requests that a deployment has not answered yet.",
+            read=lambda: {one.name: one.in_flight for one in reports()},
+            label="deployment",
+        ),
+        Figure(
+            name=f"{PREFIX}deployment_cooldowns",
+            about="How often a deployment was found to fail.",
+            read=lambda: {one.name: one.cooldowns for one in reports()},
+            label="deployment",
+            grows=True,
+        ),
     ]
 
 

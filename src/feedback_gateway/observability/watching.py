@@ -12,9 +12,17 @@ from feedback_gateway.observability.figures import Registry
 from feedback_gateway.observability.logs import log_request
 from feedback_gateway.observability.metrics import Metrics
 from feedback_gateway.observability.models import ServedRequest
-from feedback_gateway.observability.sources import build_figures, count
+from feedback_gateway.observability.sources import (
+    CallsUnderWay,
+    DeploymentReport,
+    Link,
+    Writer,
+    build_figures,
+    count,
+    figures_of,
+)
 from feedback_gateway.observability.spans import call_spans, request_span
-from feedback_gateway.settings import TelemetrySettings, metrics_directory
+from feedback_gateway.settings import Settings, metrics_directory
 
 if TYPE_CHECKING:
     from feedback_gateway.observability.traces import Traces
@@ -30,6 +38,17 @@ class Watch:
         self.metrics = metrics
         self._traces = traces
         self._clock = clock
+
+    def read(
+        self,
+        *,
+        writer: Writer,
+        calls: CallsUnderWay,
+        reports: Callable[[], Iterable[DeploymentReport]],
+        redis: Link | None,
+    ) -> None:
+        """Show how these stand, whenever somebody asks."""
+        self.registry.add(figures_of(writer=writer, calls=calls, reports=reports, redis=redis))
 
     def observe_call(self, call: Call) -> None:
         """A call has been logged."""
@@ -48,9 +67,9 @@ class Watch:
 
 @asynccontextmanager
 async def open_watch(
-    telemetry: TelemetrySettings,
-    *,
+    settings: Settings,
     deployments: Iterable[Deployment],
+    *,
     tasks: Callable[[], Collection[str]],
     clock: Clock,
 ) -> AsyncIterator[Watch]:
@@ -58,7 +77,7 @@ async def open_watch(
 
     `tasks` tells the prompts there are. On exit the last traces are sent.
     """
-    directory = metrics_directory()
+    telemetry, directory = settings.telemetry, metrics_directory()
     registry = Registry(directory)
     registry.add(build_figures())
     metrics = Metrics(registry, deployments=deployments, tasks=lambda: (*tasks(), *get_args(Operation)))
