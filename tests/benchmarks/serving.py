@@ -21,9 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from feedback_gateway.app import create_app
 from feedback_gateway.calls.models import Call
 from feedback_gateway.cli.server import AnnouncingServer, bind, url_of
+from feedback_gateway.environment import prepare_litellm_environment
 from feedback_gateway.llm.models import Completion, CompletionRequest, Usage
 from feedback_gateway.services import open_services
-from feedback_gateway.settings import Settings, prepare_litellm_environment
+from feedback_gateway.settings import Settings
 from tests.benchmarks import workload
 
 PROVIDER_URL = "BENCHMARK_PROVIDER_URL"

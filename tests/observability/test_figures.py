@@ -23,7 +23,7 @@ WORKER = """
 import sys
 from feedback_gateway.observability.figures import Registry
 from feedback_gateway.observability.sources import count, gauge
-from feedback_gateway.settings import metrics_directory
+from feedback_gateway.environment import metrics_directory
 
 registry = Registry(metrics_directory())
 registry.add([gauge("waiting", "Rows.", lambda: 2), count("written", "Rows.", lambda: 5)])

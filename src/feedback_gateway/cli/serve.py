@@ -16,7 +16,8 @@ def serve(
     config: ConfigOption = None,
 ) -> None:
     """Run the gateway; prints its URL as soon as it answers there."""
-    from feedback_gateway.settings import load_settings, shared_metrics
+    from feedback_gateway.environment import shared_metrics
+    from feedback_gateway.settings import load_settings
 
     settings = load_settings(config)
     with shared_metrics(workers):

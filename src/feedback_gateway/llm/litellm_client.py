@@ -16,6 +16,7 @@ from typing import Any
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock, SystemClock
+from feedback_gateway.environment import prepare_litellm_environment
 from feedback_gateway.errors import (
     ProviderRejected,
     ProviderUnavailable,
@@ -28,7 +29,6 @@ from feedback_gateway.llm.prices import is_price
 from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES, TOO_LARGE, status_of, translate
 from feedback_gateway.llm.structured import Mode
 from feedback_gateway.llm.usage import estimate, usage_from, usage_of
-from feedback_gateway.settings import prepare_litellm_environment
 
 NO_FAILURE_ON_THE_WIRE = (None, HTTPStatus.OK, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Statuses that litellm gives to its own failure to read an answer."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock
+from feedback_gateway.environment import metrics_directory
 from feedback_gateway.llm.models import Deployment, Operation
 from feedback_gateway.observability.figures import Registry
 from feedback_gateway.observability.logs import log_request
@@ -22,7 +23,7 @@ from feedback_gateway.observability.sources import (
     figures_of,
 )
 from feedback_gateway.observability.spans import call_spans, request_span
-from feedback_gateway.settings import Settings, metrics_directory
+from feedback_gateway.settings import Settings
 
 if TYPE_CHECKING:
     from feedback_gateway.observability.traces import Traces
