@@ -1,4 +1,4 @@
-"""The only reader of `gateway.yaml` and of what the environment sets: one frozen object with every setting and its default."""
+"""The only reader of `gateway.yaml` and of the environment: one frozen object with every setting and its default."""
 
 import difflib
 import os

@@ -253,8 +253,10 @@ def test_calls_from_before_there_were_sums_are_added_up(
         make_call(created_at=NOON + timedelta(minutes=17 * index, microseconds=index), task=task, costs=(cost,))
         for index, (task, cost) in enumerate((task, cost) for task in "xyz" for cost in (tiny, None, large) * 60)
     ]
+    younger = ("client_call_id",)
+    rows = [{name: value for name, value in call_row(call).items() if name not in younger} for call in old]
     with engine.begin() as connection:
-        connection.execute(insert(calls), [call_row(call) for call in old])
+        connection.execute(insert(calls), rows)
 
     upgrade(engine)
 
