@@ -39,18 +39,14 @@ def create_app(settings: Settings, services: Services | None = None, *, is_local
                 opened = await stack.enter_async_context(open_services(settings))
             app.state.services = opened
             opened.watch.registry.add(request_figures(lambda: drain.in_flight))
-            background = {
-                asyncio.create_task(opened.warm_up(), name="warm-up"),
-                asyncio.create_task(refresh_prompts(opened), name="prompt-refresh"),
-            }
+            refreshing = asyncio.create_task(refresh_prompts(opened), name="prompt-refresh")
             try:
                 yield
             finally:
                 drain.close()
                 await drain.idle(within=GRACE_S)
-                for task in background:
-                    task.cancel()
-                await asyncio.gather(*background, return_exceptions=True)
+                refreshing.cancel()
+                await asyncio.wait({refreshing})
 
     app = FastAPI(
         title="Feedback Gateway",

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from feedback_gateway.app import create_app
 from feedback_gateway.calls.models import Call
-from feedback_gateway.cli.server import AnnouncingServer, bind, url_of
+from feedback_gateway.cli.server import AnnouncingServer, bind, tell_ready, url_of
 from feedback_gateway.environment import prepare_litellm_environment
 from feedback_gateway.llm.models import Completion, CompletionRequest, Usage
 from feedback_gateway.services import open_services
@@ -93,7 +93,7 @@ async def serve(app: ASGIApp) -> None:
     """Serve `app` the way the gateway serves itself, until a signal ends it."""
     listener = bind("127.0.0.1", 0)
     config = uvicorn.Config(app, loop="uvloop", http="httptools", lifespan="off", log_level="error", access_log=False)
-    server = AnnouncingServer(config, url=url_of(listener), refuse_new=lambda: None)
+    server = AnnouncingServer(config, on_ready=lambda: tell_ready(url_of(listener)), refuse_new=lambda: None)
     await server.serve(sockets=[listener])
 
 

@@ -242,7 +242,7 @@ def test_a_signal_closes_the_door_at_once() -> None:
     """Before uvicorn gets round to it; a balancer that asks is told."""
     closed: list[str] = []
     config = uvicorn.Config("app:none")
-    server = AnnouncingServer(config, url="http://127.0.0.1", refuse_new=lambda: closed.append("now"))
+    server = AnnouncingServer(config, on_ready=lambda: None, refuse_new=lambda: closed.append("now"))
 
     server.handle_exit(signal.SIGTERM, None)
 

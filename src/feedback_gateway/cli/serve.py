@@ -1,6 +1,5 @@
 """`serve`: the HTTP gateway, in one process or several."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,11 +22,6 @@ def serve(
     with shared_metrics(workers):
         from feedback_gateway.cli.server import run_server
 
-        code = run_server(settings, config=absolute(config), host=host, port=port, workers=workers)
+        code = run_server(settings, host=host, port=port, workers=workers)
     if code:
         raise typer.Exit(code)
-
-
-def absolute(config: Path | None) -> Path | None:
-    """The configuration's path wherever a worker starts."""
-    return None if config is None else config.absolute()

@@ -1,88 +1,106 @@
 """Runs uvicorn: binds the port, announces the URL once it answers, and finishes what is in flight before it ends."""
 
 import asyncio
+import gc
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from functools import partial
 from ipaddress import IPv6Address, ip_address
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import typer
 import uvicorn
 import uvloop
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from feedback_gateway.app import create_app
 from feedback_gateway.cli.protocol import ProblemProtocol
-from feedback_gateway.cli.running import run_async
-from feedback_gateway.cli.terminal import complain
+from feedback_gateway.cli.workforce import Workforce
 from feedback_gateway.errors import ConfigurationError
+from feedback_gateway.llm.providers import load_libraries
 from feedback_gateway.observability.logs import configure_logging
-from feedback_gateway.services import Services, open_services
-from feedback_gateway.settings import LogSettings, Settings, load_settings
+from feedback_gateway.services import Services, deployments_of, open_services, start
+from feedback_gateway.settings import LogSettings, Settings
 
 BACKLOG = 2048
 DRAIN_S = 20
 KEEP_ALIVE_S = 75
-READY_S = 60.0
 
 Application = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerApp:
-    """Builds the application in a worker process, which gets the path of the configuration and reads it itself."""
-
-    config: Path | None
-    is_local: bool
-
-    def __call__(self) -> Application:
-        """The application of one worker."""
-        settings = load_settings(self.config)
-        log_to_stderr(settings.log)
-        return create_app(settings, is_local=self.is_local)
-
-
-def run_server(settings: Settings, *, config: Path | None, host: str, port: int, workers: int) -> int:
+def run_server(settings: Settings, *, host: str, port: int, workers: int) -> int:
     """Serve until a signal asks for the end; returns the exit code, 0 for an end that was asked for.
 
     Raises ConfigurationError where the port cannot be had or the gateway cannot work as it is configured.
     """
     listener = bind(host, port)
-    url = url_of(listener)
-    is_local = is_loopback(host)
     log_to_stderr(settings.log)
-    if workers > 1:
-        run_async(try_services(settings, is_local=is_local))
-        supervisor = Supervisor(uvicorn_config(WorkerApp(config, is_local), workers=workers), [listener], url)
-        supervisor.run()
-        return supervisor.exit_code
+    announce = partial(tell_ready, url_of(listener))
+    work = partial(serve_in_this_process, settings, listener, is_local=is_loopback(host))
+    if workers == 1:
+        return work(on_ready=announce)
+    prepare_to_fork(settings)
+    workforce = Workforce(
+        lambda post: work(on_ready=post.report_ready, parent=post.alive),
+        count=workers,
+        announce=announce,
+        refuse_new=listener.close,
+        bury=forget_worker,
+    )
+    return workforce.run()
+
+
+def prepare_to_fork(settings: Settings) -> None:
+    """Do what workers would each do for themselves, as far as it can be shared: everything is imported and kept.
+
+    Nothing may be open or running afterwards that a fork could not take over: no thread, connection or event loop.
+    """
+    load_libraries(deployments_of(settings))
+    gc.collect()
+    gc.freeze()  # or the collector would write to every page that the workers share
+
+
+def forget_worker(pid: int) -> None:
+    """Clear away what the worker of that number, which has ended, has left: nothing yet."""
+
+
+def serve_in_this_process(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    is_local: bool,
+    on_ready: Callable[[], None],
+    parent: int | None = None,
+) -> int:
+    """Serve until a signal; the exit code. Ends as well when `parent`, the reading end of a pipe, is closed."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve_alone(settings, listener, url, is_local=is_local))
+        if parent is not None:
+            runner.get_loop().add_reader(parent, os.kill, os.getpid(), signal.SIGTERM)
+        return runner.run(serve(settings, listener, is_local=is_local, on_ready=on_ready))
 
 
-async def serve_alone(settings: Settings, listener: socket.socket, url: str, *, is_local: bool) -> int:
+async def serve(settings: Settings, listener: socket.socket, *, is_local: bool, on_ready: Callable[[], None]) -> int:
     """Serve in this process; the exit code."""
-    async with open_services(settings) as services:
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(settings))
         await require_admin_key(services, is_local=is_local)
         app = create_app(settings, services, is_local=is_local)
-        server = AnnouncingServer(uvicorn_config(app, workers=1), url=url, refuse_new=app.state.drain.close)
+
+        def answer() -> None:
+            on_ready()
+            start(stack, services.warm_up(), name="warm-up")
+
+        server = AnnouncingServer(uvicorn_config(app), on_ready=answer, refuse_new=app.state.drain.close)
         # uvicorn finishes what is in flight on these signals and raises them again: the services are closed after that
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         await server.serve(sockets=[listener])
     return 0 if server.started else 1
-
-
-async def try_services(settings: Settings, *, is_local: bool) -> None:
-    """Open and close everything, so that what cannot work is told once and not by every worker."""
-    async with open_services(settings) as services:
-        await require_admin_key(services, is_local=is_local)
 
 
 async def require_admin_key(services: Services, *, is_local: bool) -> None:
@@ -99,12 +117,10 @@ def log_to_stderr(log: LogSettings) -> None:
     configure_logging(sys.stderr, style=log.format, level=log.level)
 
 
-def uvicorn_config(app: Application, *, workers: int) -> uvicorn.Config:
+def uvicorn_config(app: Application) -> uvicorn.Config:
     """How uvicorn runs the application: its fast parts, errors only, and a bounded time to finish."""
     return uvicorn.Config(
         app,
-        factory=isinstance(app, WorkerApp),
-        workers=workers,
         loop="uvloop",
         http=ProblemProtocol,
         ws="none",
@@ -135,7 +151,6 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigurationError(f"--port {port}: {error.strerror}; choose another, or 0 for any") from None
-    listener.set_inheritable(True)
     return listener
 
 
@@ -153,7 +168,7 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def announce(url: str) -> None:
+def tell_ready(url: str) -> None:
     """The one line that says the gateway answers."""
     typer.echo(f"Feedback Gateway is ready at {url}")
 
@@ -161,48 +176,18 @@ def announce(url: str) -> None:
 class AnnouncingServer(uvicorn.Server):
     """A server that says when it answers, and takes no new request from the moment that a signal ends it."""
 
-    def __init__(self, config: uvicorn.Config, *, url: str, refuse_new: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, *, on_ready: Callable[[], None], refuse_new: Callable[[], None]) -> None:
         super().__init__(config)
-        self._url = url
+        self._on_ready = on_ready
         self._refuse_new = refuse_new
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then announce."""
+        """Start, then say so."""
         await super().startup(sockets)
         if self.started:
-            announce(self._url)
+            self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""
         self._refuse_new()
         super().handle_exit(sig, frame)
-
-
-class Supervisor(Multiprocess):
-    """Several workers on one socket; announced once all of them answer."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], url: str) -> None:
-        super().__init__(config, sockets)
-        self._url = url
-        self.exit_code = 0
-
-    def terminate_all(self) -> None:
-        """End the workers; nobody is let in any more, not even to wait."""
-        for listener in self.sockets:
-            listener.close()
-        super().terminate_all()
-
-    def init_processes(self) -> None:
-        """Start the workers and wait until they answer."""
-        super().init_processes()
-        if all(process.wait_until_ready(READY_S, self.should_exit) for process in self.processes):
-            announce(self._url)
-        elif not self.signal_queue:
-            self.exit_code = complain("a worker could not start; try --workers 1 to see why", code=1)
-            self.should_exit.set()
-
-    def keep_subprocess_alive(self) -> None:
-        """Replace workers that died; give up where a new one cannot start."""
-        super().keep_subprocess_alive()
-        if any(process.exitcode == STARTUP_FAILURE for process in self.processes):
-            self.exit_code = 1

@@ -1,6 +1,7 @@
 """The embedded student behind the completion protocol: no network, no key, no cost."""
 
 import asyncio
+import functools
 import json
 from collections import deque
 from collections.abc import Sequence
@@ -131,8 +132,9 @@ class EmbeddedClient:
             executor.shutdown(wait=True, cancel_futures=True)
 
 
+@functools.cache
 def load_student() -> "Student":
-    """The student, with the libraries it computes with."""
+    """The student, with the libraries it computes with: one a process, shared with those that it forks afterwards."""
     from feedback_gateway.embedded.student import Student  # noqa: PLC0415 a process without it stays small
 
     return Student.load()

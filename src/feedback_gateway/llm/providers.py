@@ -3,12 +3,13 @@
 Clients of one kind share what they keep open.
 """
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from feedback_gateway.clock import Clock
-from feedback_gateway.llm.embedded_client import EmbeddedClient
+from feedback_gateway.llm.embedded_client import EmbeddedClient, load_student
 from feedback_gateway.llm.embedded_forwarder import EmbeddedForwarder
-from feedback_gateway.llm.litellm_client import LiteLLMClient
+from feedback_gateway.llm.litellm_client import LiteLLMClient, load_litellm
 from feedback_gateway.llm.litellm_forwarder import LiteLLMForwarder
 from feedback_gateway.llm.models import Deployment, Forwarder, Provider
 from feedback_gateway.llm.openai_client import OpenAIClient
@@ -32,9 +33,11 @@ class Providers:
         stack.push_async_callback(self._connections.aclose)
 
     async def warm_up(self) -> None:
-        """Load the embedded student, where a deployment uses it."""
+        """Load the embedded student and LiteLLM, each in a thread and where a deployment uses it."""
         if self._embedded is not None:
             await self._embedded.warm_up()
+        for client in self._litellm.values():
+            await client.prepare()
 
     def client(self, deployment: Deployment) -> Provider:
         """What answers tasks."""
@@ -71,3 +74,12 @@ class Providers:
             self._litellm[deployment.name] = client
             self._stack.push_async_callback(client.aclose)
         return self._litellm[deployment.name]
+
+
+def load_libraries(deployments: Sequence[Deployment]) -> None:
+    """Load what the clients of all of them need, for a process that will fork: opens nothing, leaves no thread."""
+    ours = [deployment.model == EMBEDDED_MODEL for deployment in deployments]
+    if any(ours):
+        load_student()
+    if any(not own and endpoint_of(deployment) is None for own, deployment in zip(ours, deployments, strict=True)):
+        load_litellm()
