@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -29,6 +30,8 @@ from feedback_gateway.settings import LogSettings, Settings
 BACKLOG = 2048
 DRAIN_S = 20
 KEEP_ALIVE_S = 75
+LINGER_S = 1.0
+"""How long requests on open connections are answered with a refusal, which closes them, before all are closed."""
 
 Application = Callable[..., Any]
 
@@ -186,6 +189,16 @@ class AnnouncingServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell those who are still connected before they are left, then finish what is in flight.
+
+        A connection closed while a request is on its way leaves a caller who cannot know whether it was begun.
+        """
+        deadline = time.monotonic() + LINGER_S
+        while self.server_state.connections and time.monotonic() < deadline:  # noqa: ASYNC110 - nobody tells of the last
+            await asyncio.sleep(LINGER_S / 20)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""

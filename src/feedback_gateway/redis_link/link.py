@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -18,8 +18,13 @@ from feedback_gateway.redis_link.models import RedisSilentError, RedisState
 
 PATIENCE_S = 0.05
 SLICES = 10
+HELD_UP = 10
+"""Patience with a Redis that may be well, as this process is held up: so many times longer."""
 COMMAND_S = 1.0
 REST_S = 3.0
+SLOW = 3
+"""Slices that recent answers may take on average: a request asks Redis several times, and would wait for each."""
+RECENT = 8
 AT_ONCE = 8
 """Questions to Redis at the same time: as many, and no more, wait when it falls silent."""
 
@@ -41,8 +46,9 @@ class RedisLink:
         self._breaker = Breaker(clock.monotonic, rest_s=REST_S)
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._patience = patience_s
-        self._asking: set[asyncio.Task[Any]] = set()
+        self._asking: set[asyncio.Future[Any]] = set()
         self._trouble: str | None = None
+        self._usual = 0.0
         self._since = clock.now()
         self._openings = self._failures = self._refusals = 0
 
@@ -63,7 +69,7 @@ class RedisLink:
             trouble=self._trouble,
         )
 
-    async def ask(self, question: Callable[[Redis], Coroutine[Any, Any, T]]) -> T:
+    async def ask(self, question: Callable[[Redis], Awaitable[T]]) -> T:
         """The answer to `question`, which is given the client. Raises RedisSilentError where there is none.
 
         A question must be short: no blocking commands, no waiting for something else. What it raises of the gateway's
@@ -74,16 +80,20 @@ class RedisLink:
             if ticket is None:
                 self._refusals += 1
                 raise RedisSilentError
+            answer = self._put(question(self._client))
             try:
-                answer = await self._patiently(question(self._client))
+                slices = await self._wait_for(answer)
+                with suppress(GatewayError):
+                    answer.result()
             except (RedisError, OSError) as error:
-                self._note_silence(ticket, error)
+                self._note_silence(ticket, f"does not answer ({type(error).__name__})")
                 raise RedisSilentError from None
-            except GatewayError:
+            self._usual += (slices - self._usual) / RECENT
+            if self._usual > SLOW:
+                self._note_silence(ticket, "is slow")
+            else:
                 self._note_answer(ticket)
-                raise
-            self._note_answer(ticket)
-            return answer
+            return answer.result()
 
     async def check(self) -> str | None:
         """Ask Redis, where it is not left alone, and tell what is wrong."""
@@ -97,31 +107,39 @@ class RedisLink:
             task.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
 
-    async def _patiently(self, answering: Coroutine[Any, Any, T]) -> T:
-        """The answer, if it comes in time. Raises TimeoutError.
+    def _put(self, answering: Awaitable[T]) -> "asyncio.Future[T]":
+        answer = asyncio.ensure_future(answering)
+        self._asking.add(answer)
+        answer.add_done_callback(self._forget)
+        return answer
 
-        Time is taken in slices: while this process stands still answers wait as well, and that counts as one of them.
+    async def _wait_for(self, answer: "asyncio.Future[Any]") -> int:
+        """Wait until it is there, and tell for how many of the slices of our patience. Raises TimeoutError.
+
+        While this process is held up answers wait here as well: a slice that lasted far longer than it should is no
+        time that Redis took, up to a limit.
         """
-        task = asyncio.create_task(answering)
-        self._asking.add(task)
-        task.add_done_callback(self._forget)
-        for _ in range(SLICES):
-            done, _ = await asyncio.wait({task}, timeout=self._patience / SLICES)
+        loop, slice_s = asyncio.get_running_loop(), self._patience / SLICES
+        begun, taken = loop.time(), 0
+        while taken < SLICES and loop.time() - begun < HELD_UP * self._patience:
+            before = loop.time()
+            done, _ = await asyncio.wait({answer}, timeout=slice_s)
             if done:
-                return task.result()
+                return taken
+            taken += loop.time() - before < 2 * slice_s
         raise TimeoutError
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
+    def _forget(self, task: asyncio.Future[Any]) -> None:
         self._asking.discard(task)
         if not task.cancelled():
             task.exception()  # taken, or asyncio would complain that nobody did
 
-    def _note_silence(self, ticket: int, error: Exception) -> None:
+    def _note_silence(self, ticket: int, what: str) -> None:
         self._failures += 1
         if self._breaker.fail(ticket):
             self._openings += 1
             self._since = self._clock.now()
-            self._trouble = f"Redis does not answer ({type(error).__name__}): each process goes on alone"
+            self._trouble = f"Redis {what}: each process goes on alone"
             log.warning("%s", self._trouble)
 
     def _note_answer(self, ticket: int) -> None:

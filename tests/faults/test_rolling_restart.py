@@ -1,0 +1,121 @@
+"""Two gateways over one PostgreSQL and one Redis: each is restarted under load, and no call is lost or made twice."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.faults.gateways import GatewayProcess, gateway_process
+from tests.faults.provider import RATES, CountingProvider
+from tests.servers import postgres_server, redis_server
+
+pytestmark = pytest.mark.anyio
+
+CALLERS = 6
+DEADLINE_S = 120.0
+
+
+class Callers:
+    """Several callers that ask one gateway after the other, for as long as they are not told to stop.
+
+    Where a gateway refuses a call, or is not there, they ask the next one for the same.
+    """
+
+    def __init__(self, gateways: list[GatewayProcess]) -> None:
+        self.answered: Counter[str] = Counter()
+        self.refused = 0
+        self.broken: list[str] = []
+        """Calls of which nobody knows whether they were begun."""
+        self._turn = itertools.cycle([gateway.url for gateway in gateways])
+        self._stopped = False
+        self._heard = asyncio.Event()
+
+    async def answers(self, count: int) -> None:
+        """Return once so many more calls were answered."""
+        until = sum(self.answered.values()) + count
+        while sum(self.answered.values()) < until and not self.broken:
+            self._heard.clear()
+            await self._heard.wait()
+
+    def stop(self) -> None:
+        """Begin no more calls."""
+        self._stopped = True
+
+    async def run(self) -> None:
+        """Call until they are told to stop."""
+        await asyncio.gather(*(self._call(f"{caller}") for caller in range(CALLERS)))
+
+    async def _call(self, caller: str) -> None:
+        async with httpx.AsyncClient(timeout=60) as client:
+            for number in itertools.count():
+                if self._stopped:
+                    return
+                while not await self._ask(client, f"{caller}-{number}"):
+                    self.refused += 1
+                self._heard.set()
+
+    async def _ask(self, client: httpx.AsyncClient, name: str) -> bool:
+        """Whether it was answered."""
+        try:
+            answer = await client.post(f"{next(self._turn)}/v1/severity", json={"id": name, "text": f"Lost {name}"})
+        except httpx.ConnectError:
+            return False
+        except httpx.TransportError as error:
+            self.broken.append(f"{name}: {error!r}")
+            return True
+        if answer.status_code == 503:
+            assert answer.json()["type"] == "urn:feedback-gateway:problem:unavailable", answer.text
+            return False
+        assert answer.status_code == 200, answer.text
+        self.answered[answer.json()["id"]] += 1
+        return True
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[CountingProvider]:
+    """A provider that takes 20 ms."""
+    async with CountingProvider(delay_s=0.02) as counting:
+        yield counting
+
+
+async def test_rolling_restart_loses_no_call(tmp_path: Path, provider: CountingProvider) -> None:
+    """Every call is answered once, and the log and the provider know as many; nothing is reserved or complained of."""
+    async with AsyncExitStack() as stack:
+        postgres = stack.enter_context(postgres_server())
+        settings = {
+            "database_url": postgres.url(),
+            "redis_url": stack.enter_context(redis_server()),
+            "model_list": [provider.deployment(**RATES, rpm=100_000)],
+        }
+        gateways = [stack.enter_context(gateway_process(tmp_path / name, settings)) for name in ("a", "b")]
+        callers = Callers(gateways)
+        calling = asyncio.create_task(callers.run())
+        codes = []
+        async with asyncio.timeout(DEADLINE_S):
+            for gateway in gateways:
+                await callers.answers(50)
+                codes.append(await asyncio.to_thread(gateway.stop))
+                await asyncio.to_thread(gateway.start)
+            await callers.answers(50)
+            callers.stop()
+            await calling
+        codes += [await asyncio.to_thread(gateway.stop) for gateway in gateways]
+
+        with psycopg.connect(postgres.url()) as connection:
+            logged = connection.execute("SELECT count(*), count(DISTINCT call_id) FROM calls").fetchone()
+            held = connection.execute("SELECT count(*) FROM reservations").fetchone()
+
+    calls = sum(callers.answered.values())
+    assert callers.broken == []
+    assert set(callers.answered.values()) == {1}
+    assert (logged, held, provider.requests) == ((calls, calls), (0,), calls)
+    assert callers.refused > 0
+    assert codes == [0, 0, 0, 0]
+    complaints = [line for gateway in gateways for line in gateway.errors.splitlines()]
+    assert [line for line in complaints if "Redis" not in line] == []  # on a busy machine it is slow now and then

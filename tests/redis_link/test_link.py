@@ -1,0 +1,87 @@
+"""What everyone who asks Redis has in common: answers, silence, slowness, and what is told of them."""
+
+import pytest
+from redis.asyncio import Redis
+
+from feedback_gateway.errors import NotFound
+from feedback_gateway.redis_link.link import REST_S, RedisLink, open_link
+from feedback_gateway.redis_link.models import RedisSilentError
+from feedback_gateway.redis_link.opening import open_redis_link
+from tests.proxies import DelayingProxy
+from tests.ratelimits.servers import LeapingClock, RedisServer
+
+pytestmark = pytest.mark.anyio
+
+LONG_S = 10.0
+
+
+async def refuse(_client: Redis) -> None:
+    """A question whose answer is an error of ours."""
+    raise NotFound("no such thing")
+
+
+async def test_answer_is_given(redis_server: RedisServer, clock: LeapingClock) -> None:
+    """What the question returns; and the link is well."""
+    async with open_link(redis_server.url, clock=clock, patience_s=LONG_S) as link:
+        await link.ask(lambda client: client.set("name", "value"))
+        answer = await link.ask(lambda client: client.get("name"))
+
+    assert answer == b"value"
+    assert (link.state.is_open, link.state.failures, link.state.trouble) == (False, 0, None)
+
+
+async def test_error_of_ours_is_an_answer(redis_server: RedisServer, clock: LeapingClock) -> None:
+    """It is passed on, and says nothing against Redis."""
+    async with open_link(redis_server.url, clock=clock, patience_s=LONG_S) as link:
+        with pytest.raises(NotFound):
+            await link.ask(refuse)
+
+    assert not link.state.is_open
+
+
+async def test_silence_is_counted_and_dated(redis_server: RedisServer, link: RedisLink, clock: LeapingClock) -> None:
+    """One opening and one failure; those who come after are turned away; the next probe ends it."""
+    redis_server.kill()
+    before = clock.now()
+    for _ in range(3):
+        with pytest.raises(RedisSilentError):
+            await link.ask(lambda client: client.get("name"))
+    silent = link.state
+    redis_server.start()
+    clock.leap(REST_S)
+    back = await link.check()
+
+    assert (silent.is_open, silent.openings, silent.failures, silent.refusals) == (True, 1, 1, 2)
+    assert silent.since >= before
+    assert (back, link.state.is_open, link.state.openings) == (None, False, 1)
+    assert link.state.since > silent.since
+
+
+async def test_redis_that_is_slow_is_left_alone_until_it_is_not(redis_server: RedisServer, clock: LeapingClock) -> None:
+    """Answers that come, but late, cost every request several waits: after a few of them nobody asks."""
+    async with (
+        DelayingProxy(redis_server.port) as proxy,
+        open_link(f"redis://127.0.0.1:{proxy.port}/0", clock=clock, patience_s=1.0) as link,
+    ):
+        assert await link.check() is None
+        proxy.delay_s = 0.25
+        asked = 0
+        while not link.state.is_open and asked < 20:
+            await link.check()
+            asked += 1
+        slow = link.state
+        clock.leap(REST_S)
+        still = await link.check()
+        proxy.delay_s = 0.0
+        clock.leap(REST_S)
+        back = await link.check()
+
+    assert 1 < asked < 20
+    assert slow.trouble == still == "Redis is slow: each process goes on alone"
+    assert back is None
+
+
+async def test_without_a_url_there_is_no_link(clock: LeapingClock) -> None:
+    """And nothing is opened."""
+    async with open_redis_link(None, clock=clock) as link:
+        assert link is None
