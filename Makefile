@@ -38,6 +38,7 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.ratelimits
 	$(BIN)/python -m tests.benchmarks.usage
 	$(BIN)/python -m tests.benchmarks.retention
+	$(BIN)/python -m tests.benchmarks.servers
 
 replay: setup
 	$(BIN)/python -m tests.llm.replay

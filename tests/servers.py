@@ -99,6 +99,12 @@ class PostgresServer:
             self._server.wait(DEADLINE_S)
             self._server = None
 
+    @property
+    def pid(self) -> int:
+        """The process that all others of the server are children of."""
+        assert self._server is not None
+        return self._server.pid
+
     def execute(self, statement: str, *, database: str = "postgres") -> None:
         """Run one statement as the owner of the cluster."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:

@@ -11,12 +11,14 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Engine
+
 from feedback_gateway.calls.corrections import Corrections
 from feedback_gateway.calls.orphans import watch_orphans
 from feedback_gateway.calls.payloads import payloads_kept
 from feedback_gateway.calls.recorder import CallObserver, Recorder
 from feedback_gateway.calls.reports import UsageReport
-from feedback_gateway.calls.repository import CallRepository
+from feedback_gateway.calls.repository import CallFilters, CallRepository
 from feedback_gateway.calls.retention import Retention, watch_retention
 from feedback_gateway.calls.writer import BatchWriter, LogWriter
 from feedback_gateway.clock import Clock, SystemClock
@@ -47,8 +49,9 @@ from feedback_gateway.ratelimits.opening import rate_limiter_over
 from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.redis_link.opening import open_redis_link
 from feedback_gateway.settings import ModelEntry, Settings
-from feedback_gateway.storage.engine import open_engine, upgrade
+from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.storage.liveness import Liveness, open_liveness
+from feedback_gateway.storage.probe import DatabaseProbe
 from feedback_gateway.tasks.models import Preference
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.service import Limits, TaskService
@@ -90,6 +93,7 @@ class Books:
     purse: Ledger
     corrections: Corrections
     redactor: Redactor
+    probe: DatabaseProbe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +187,8 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObser
     pruning = watch_retention(retention.prune, clock, Random())  # noqa: S311 spreads processes, keeps no secret
     start(stack, pruning, name="retention")
     start(stack, watch_orphans(partial(settle_orphans, calls, liveness), clock), name="orphans")
+    probe = DatabaseProbe(partial(look_at, engine, calls), clock)
+    stack.callback(probe.close)
     writer = BatchWriter(calls.add, clock)
     writer.start()
     stack.push_async_callback(writer.close)
@@ -204,7 +210,14 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObser
         purse=purse,
         corrections=Corrections(engine, clock),
         redactor=redactor,
+        probe=probe,
     )
+
+
+def look_at(engine: Engine, calls: CallRepository) -> None:
+    """Read the log and write to the database. Raises GatewayError where one of them cannot be. Blocks."""
+    calls.page(CallFilters(), limit=1)
+    try_writing(engine)
 
 
 def settle_orphans(calls: CallRepository, liveness: Liveness) -> int:

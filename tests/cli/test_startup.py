@@ -47,7 +47,7 @@ def test_help_names_the_commands(run: Run) -> None:
     done = run("--help")
 
     assert done.returncode == 0
-    for command in ("serve", "demo", "classify", "prompts", "usage", "doctor"):
+    for command in ("serve", "worker", "demo", "classify", "prompts", "usage", "doctor"):
         assert f"\n  {command} " in done.stdout
 
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
+
+from anyio.from_thread import start_blocking_portal
 
 RATES = {"input_cost_per_token": "0.000001", "output_cost_per_token": "0.000002"}
 ANSWER = {"severity": "major", "priority": "P2", "impact": "not stated", "reason": "Something is lost."}
@@ -16,6 +20,7 @@ class CountingProvider:
     def __init__(self, *, delay_s: float = 0.0) -> None:
         self.requests = 0
         self._delay = delay_s
+        self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
         choice = {
             "index": 0,
@@ -39,6 +44,9 @@ class CountingProvider:
         """Stop to listen."""
         assert self._server is not None
         self._server.close()
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     def deployment(self, **params: Any) -> dict[str, Any]:
         """This provider in `model_list`, as the alias `default`."""
@@ -51,6 +59,7 @@ class CountingProvider:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer every request of one connection."""
+        self._writers.append(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
@@ -61,3 +70,11 @@ class CountingProvider:
                 writer.write(self._answer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+
+
+@contextmanager
+def provider_in_thread(*, delay_s: float = 0.0) -> Iterator[CountingProvider]:
+    """A provider that answers while the test waits for something else."""
+    provider = CountingProvider(delay_s=delay_s)
+    with start_blocking_portal("asyncio") as portal, portal.wrap_async_context_manager(provider):
+        yield provider

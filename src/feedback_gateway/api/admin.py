@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import Query as InQuery
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -19,7 +18,7 @@ from feedback_gateway.api.admin_bodies import (
     read_body,
 )
 from feedback_gateway.api.calls import Name, moment
-from feedback_gateway.api.deps import Json, PageQuery, ServicesDep
+from feedback_gateway.api.deps import Json, PageQuery, ServicesDep, in_thread
 from feedback_gateway.api.rendering import money
 from feedback_gateway.consumers.models import Consumer, Key, NewKey
 from feedback_gateway.errors import InvalidRequest, Problem
@@ -42,22 +41,20 @@ class LedgerQuery(PageQuery):
 async def create_consumer(request: Request, services: ServicesDep) -> Response:
     """Add a consumer."""
     body = await read_body(request, ConsumerBody)
-    consumer = await run_in_threadpool(services.books.consumers.add, body.consumer())
+    consumer = await in_thread(services.books.consumers.add, body.consumer())
     return JSONResponse(consumer_json(consumer), status_code=201)
 
 
 async def list_consumers(services: ServicesDep, query: Annotated[PageQuery, InQuery()]) -> Json:
     """Consumers, in the order in which they were added."""
-    found = await run_in_threadpool(services.books.consumers.list_consumers, after=query.cursor, limit=query.limit + 1)
+    found = await in_thread(services.books.consumers.list_consumers, after=query.cursor, limit=query.limit + 1)
     return page([consumer_json(one) for one in found], limit=query.limit)
 
 
 async def read_consumer(services: ServicesDep, consumer: str) -> Json:
     """One consumer, by id or name, and how its budgets stand."""
-    found = await run_in_threadpool(services.books.consumers.find, consumer)
-    standings = await run_in_threadpool(
-        services.books.ledger.standings, found.name, found.budgets, now=services.clock.now()
-    )
+    found = await in_thread(services.books.consumers.find, consumer)
+    standings = await in_thread(services.books.ledger.standings, found.name, found.budgets, now=services.clock.now())
     return consumer_json(found) | {"standings": [standing_json(one) for one in standings]}
 
 
@@ -65,12 +62,12 @@ async def change_consumer(request: Request, services: ServicesDep, consumer: str
     """Change what is given; what is not stays."""
     body = await read_body(request, ConsumerChanges)
     changes = partial(body.changes, now=services.clock.now())
-    return consumer_json(await run_in_threadpool(services.books.consumers.change, consumer, changes))
+    return consumer_json(await in_thread(services.books.consumers.change, consumer, changes))
 
 
 async def disable_consumer(services: ServicesDep, consumer: str) -> Response:
     """Refuse the consumer's keys from now on; what it did stays in the log."""
-    await run_in_threadpool(services.books.consumers.disable, consumer)
+    await in_thread(services.books.consumers.disable, consumer)
     return Response(status_code=204)
 
 
@@ -78,7 +75,7 @@ async def create_key(request: Request, services: ServicesDep) -> Response:
     """Make a key; this is the only time that it is shown."""
     body = await read_body(request, KeyBody)
     refuse_past(body.expires_at is not None and body.expires_at <= services.clock.now())
-    made = await run_in_threadpool(
+    made = await in_thread(
         services.books.consumers.create_key, body.consumer, is_admin=body.admin, expires_at=body.expires_at
     )
     return JSONResponse(new_key_json(made), status_code=201)
@@ -86,7 +83,7 @@ async def create_key(request: Request, services: ServicesDep) -> Response:
 
 async def list_keys(services: ServicesDep, query: Annotated[KeysQuery, InQuery()]) -> Json:
     """Keys, without what would let anybody in."""
-    found = await run_in_threadpool(
+    found = await in_thread(
         services.books.consumers.list_keys, consumer=query.consumer, after=query.cursor, limit=query.limit + 1
     )
     return page([key_json(one) for one in found], limit=query.limit)
@@ -94,31 +91,31 @@ async def list_keys(services: ServicesDep, query: Annotated[KeysQuery, InQuery()
 
 async def read_key(services: ServicesDep, key_id: str) -> Json:
     """One key, without what would let anybody in."""
-    return key_json(await run_in_threadpool(services.books.consumers.key, key_id))
+    return key_json(await in_thread(services.books.consumers.key, key_id))
 
 
 async def change_key(request: Request, services: ServicesDep, key_id: str) -> Json:
     """Let a key end at another moment."""
     body = await read_body(request, KeyChanges)
-    return key_json(await run_in_threadpool(services.books.consumers.change_key, key_id, expires_at=body.expires_at))
+    return key_json(await in_thread(services.books.consumers.change_key, key_id, expires_at=body.expires_at))
 
 
 async def revoke_key(services: ServicesDep, key_id: str) -> Response:
     """Refuse a key from now on."""
-    await run_in_threadpool(services.books.consumers.revoke_key, key_id)
+    await in_thread(services.books.consumers.revoke_key, key_id)
     return Response(status_code=204)
 
 
 async def rotate_key(request: Request, services: ServicesDep, key_id: str) -> Response:
     """Make a key in place of another, which ends after the grace time."""
     body = await read_body(request, RotationBody, is_optional=True)
-    made = await run_in_threadpool(services.books.consumers.rotate_key, key_id, grace=body.grace)
+    made = await in_thread(services.books.consumers.rotate_key, key_id, grace=body.grace)
     return JSONResponse(new_key_json(made), status_code=201)
 
 
 async def list_ledger(services: ServicesDep, query: Annotated[LedgerQuery, InQuery()]) -> Json:
     """Lines of the ledger, newest first."""
-    found = await run_in_threadpool(
+    found = await in_thread(
         services.books.ledger.entries,
         call_id=query.call_id,
         consumer=query.consumer,
@@ -132,7 +129,7 @@ async def list_ledger(services: ServicesDep, query: Annotated[LedgerQuery, InQue
 async def correct(request: Request, services: ServicesDep) -> Response:
     """Append what makes a call's charges sum up to `cost_usd`; nothing that was written is changed."""
     body = await read_body(request, CorrectionBody)
-    entry = await run_in_threadpool(
+    entry = await in_thread(
         services.books.corrections.correct,
         body.call_id,
         body.cost_usd,

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query as InQuery
 from pydantic import Field, WithJsonSchema
-from starlette.concurrency import run_in_threadpool
 
-from feedback_gateway.api.deps import CallerDep, Json, PageQuery, ServicesDep, query_errors, settle, visible
+from feedback_gateway.api.deps import CallerDep, Json, PageQuery, ServicesDep, in_thread, query_errors, settle, visible
 from feedback_gateway.api.rendering import money
 from feedback_gateway.calls.repository import AttemptRecord, CallRecord, parse_filters
 from feedback_gateway.ledger.models import Entry
@@ -48,7 +47,7 @@ async def list_calls(services: ServicesDep, caller: CallerDep, query: Annotated[
     await settle(services)
     with query_errors():
         filters = parse_filters({name: str(value) for name, value in wanted.items()}, now=services.clock.now())
-        page = await run_in_threadpool(services.books.calls.page, filters, limit=query.limit, cursor=query.cursor)
+        page = await in_thread(services.books.calls.page, filters, limit=query.limit, cursor=query.cursor)
     return {"data": [call_json(record) for record in page.data], "next_cursor": page.next_cursor}
 
 
@@ -58,9 +57,9 @@ async def read_call(services: ServicesDep, caller: CallerDep, call_id: str) -> J
     By its id, or by the `x-call-id` that it was sent with: then the newest.
     """
     await settle(services)
-    call, attempts = await run_in_threadpool(services.books.calls.get, call_id, consumer=caller.sees)
-    payload = await run_in_threadpool(services.books.calls.payload, call.call_id)
-    charges = await run_in_threadpool(services.books.ledger.entries, call_id=call.call_id)
+    call, attempts = await in_thread(services.books.calls.get, call_id, consumer=caller.sees)
+    payload = await in_thread(services.books.calls.payload, call.call_id)
+    charges = await in_thread(services.books.ledger.entries, call_id=call.call_id)
     return call_json(call) | {
         "attempts": [attempt_json(attempt) for attempt in attempts],
         "charges": [charge_json(entry) for entry in reversed(charges)],

@@ -1,10 +1,12 @@
 """What routes are given: the services, and who is calling."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Annotated, Any, ParamSpec, TypeVar
 
+from anyio import to_thread
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +16,11 @@ from feedback_gateway.errors import Forbidden, InvalidRequest, Problem, Unauthor
 from feedback_gateway.services import Services
 
 FLUSH_S = 1.0
+LOOK_UP_S = 5.0
+REPORT_S = 60.0
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Query(BaseModel):
@@ -45,13 +52,30 @@ def drain_of(request: Request) -> Drain:
     return drain
 
 
+@asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Wait for the database no longer than `seconds`. Raises Unavailable; a thread that waits on is left to itself."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Unavailable(f"the database did not answer within {seconds:g} s", retry_after=1) from None
+
+
+async def in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What `work`, which asks the database, returns. Raises Unavailable where that takes too long."""
+    async with in_time(REPORT_S):
+        return await to_thread.run_sync(partial(work, *arguments, **named), abandon_on_cancel=True)
+
+
 async def caller_of(request: Request) -> Caller:
     """Who sent this request, by its key alone. Raises Unauthorized.
 
     Without a key that is `local`, where the gateway listens on a loopback address and there never was an admin key.
     """
     services = services_of(request)
-    caller = await services.books.callers.caller(key_of(request), is_local=request.app.state.is_local)
+    async with in_time(LOOK_UP_S):
+        caller = await services.books.callers.caller(key_of(request), is_local=request.app.state.is_local)
     request.state.caller = caller
     return caller
 

@@ -1,13 +1,11 @@
 """Whether the process lives, and whether it can do its work."""
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from feedback_gateway.api.deps import DrainDep, Json, ServicesDep
 from feedback_gateway.api.error_handlers import problem_response
-from feedback_gateway.calls.repository import CallFilters
-from feedback_gateway.errors import GatewayError, Unavailable
+from feedback_gateway.errors import Unavailable
 from feedback_gateway.services import Services
 
 
@@ -30,13 +28,8 @@ async def ready(request: Request, services: ServicesDep, drain: DrainDep) -> Res
 
 async def checks_of(services: Services) -> dict[str, str]:
     """The state of each needed part: `ok`, or what is wrong in words."""
-    checks = {"database": "ok"}
-    try:
-        await run_in_threadpool(services.books.calls.page, CallFilters(), limit=1)
-    except GatewayError as error:
-        checks["database"] = error.detail
-    if services.books.writer.state.error is not None:
-        checks["database"] = services.books.writer.state.error
+    trouble = services.books.writer.state.error or await services.books.probe.trouble()
+    checks = {"database": trouble or "ok"}
     usable = [deployment for deployment in services.deployments if deployment.weight > 0]
     checks["deployments"] = "ok" if usable else "no deployment has a weight above 0"
     return checks

@@ -5,11 +5,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query as InQuery
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from feedback_gateway.api.calls import Moment, Name
-from feedback_gateway.api.deps import CallerDep, Query, ServicesDep, query_errors, settle, visible
+from feedback_gateway.api.deps import CallerDep, Query, ServicesDep, in_thread, query_errors, settle, visible
 from feedback_gateway.api.rendering import money
 from feedback_gateway.calls.reports import UsageRow, as_csv, parse_groupings, parse_moment
 
@@ -40,7 +39,7 @@ async def read_usage(services: ServicesDep, caller: CallerDep, query: Annotated[
         since = None if query.since is None else parse_moment(query.since, now=now, name="since")
         until = None if query.until is None else parse_moment(query.until, now=now, name="until")
     await settle(services)
-    rows = await run_in_threadpool(services.books.reports.usage, groupings, since=since, until=until, consumer=consumer)
+    rows = await in_thread(services.books.reports.usage, groupings, since=since, until=until, consumer=consumer)
     found = [usage_row_json(row) for row in rows]
     if query.format == "csv":
         headers = {"content-disposition": 'attachment; filename="usage.csv"'}

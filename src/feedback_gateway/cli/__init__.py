@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from feedback_gateway import __version__
-from feedback_gateway.cli import classify, consumers, db, demo, doctor, keys, ledger, prompts, serve, usage
+from feedback_gateway.cli import classify, consumers, db, demo, doctor, keys, ledger, prompts, serve, usage, worker
 from feedback_gateway.cli.terminal import complain
 from feedback_gateway.errors import ConfigurationError, Conflict, GatewayError, InvalidRequest, NotFound, UnknownTask
 
@@ -89,6 +89,7 @@ def options(
 
 
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
 app.add_typer(prompts.app, name="prompts")

@@ -32,6 +32,8 @@ CONNECTION: Mapping[str, Any] = {
     "connect_timeout": 5,
     "client_encoding": "utf8",
     "application_name": "feedback-gateway",
+    # A peer that vanished with questions of ours on the way is given up after ten seconds.
+    "tcp_user_timeout": 10_000,
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,

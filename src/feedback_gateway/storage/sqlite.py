@@ -37,6 +37,7 @@ LASTING = {
 LOCKED = "another process holds it locked"
 PASSING = {
     sqlite3.SQLITE_FULL: "the disk is full; make room",
+    sqlite3.SQLITE_IOERR: "the disk cannot be written or read; make room, or see what is wrong with it",
     sqlite3.SQLITE_BUSY: LOCKED,
     sqlite3.SQLITE_LOCKED: LOCKED,
 }
