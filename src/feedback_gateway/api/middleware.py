@@ -7,7 +7,6 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feedback_gateway.api.error_handlers import shutdown_response
@@ -28,6 +27,8 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+IDS = (b"x-call-id", b"x-request-id")
+RAW_SECURITY_HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 
 class Stamp:
@@ -63,11 +64,12 @@ class Stamp:
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 state["status"] = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-call-id"] = origin.client_call_id or state["call_id"]
-                headers["x-request-id"] = state["call_id"]
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                headers = [one for one in message["headers"] if one[0] not in IDS]
+                there = {name for name, _ in headers}
+                ids = (origin.client_call_id or state["call_id"], state["call_id"])
+                headers += [(name, value.encode()) for name, value in zip(IDS, ids, strict=True)]
+                headers += [one for one in RAW_SECURITY_HEADERS if one[0] not in there]
+                message["headers"] = headers
             await send(message)
 
         token = REQUEST.set(state)
@@ -112,10 +114,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
-        body = CountedBody(
-            receive, announced=int(announced[:20]) if announced.isdecimal() else 0, most_bytes=self._most
-        )
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        body = CountedBody(receive, announced=int(announced[:20]) if announced.isdigit() else 0, most_bytes=self._most)
         await self._app(scope, body.receive, send)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from feedback_gateway.api import admin, calls, deployments, docs, health, metrics, openapi, prompts, schemas, usage
 from feedback_gateway.api.admin_bodies import (
@@ -25,6 +25,7 @@ from feedback_gateway.api.admin_schemas import BODY, changed, created, gone, req
 from feedback_gateway.api.deps import admin_of, caller_of, refuse_query, refuse_repeated
 from feedback_gateway.api.error_handlers import problem_response
 from feedback_gateway.api.passthrough import ModelsEndpoint, PassthroughEndpoint
+from feedback_gateway.api.shortcuts import Shortcuts
 from feedback_gateway.api.tasks import TaskEndpoint
 from feedback_gateway.consumers.models import Caller
 from feedback_gateway.errors import MethodNotAllowed, NotFound
@@ -137,15 +138,20 @@ def add_routes(app: FastAPI) -> None:
         allowed = ", ".join(page.method for page in pages)
         others = OtherMethods(allowed, access=pages[0].access)
         app.router.routes.append(Route(path, others, include_in_schema=False))
-    app.router.routes.append(Route("/v1/chat/completions", PassthroughEndpoint(read_chat), include_in_schema=False))
-    app.router.routes.append(Route("/v1/embeddings", PassthroughEndpoint(read_embeddings), include_in_schema=False))
     app.router.routes.append(Route("/v1/models", ModelsEndpoint(), include_in_schema=False))
     app.router.routes.append(Route("/v1/models/{model:path}", ModelsEndpoint(), include_in_schema=False))
-    app.router.routes.append(Route(TASK_PATH, TaskEndpoint(), include_in_schema=False))
-    for name in ALIASES:
-        app.router.routes.append(Route(f"/{name}", TaskEndpoint(name), include_in_schema=False))
+    hot: dict[str, ASGIApp] = {
+        "/v1/chat/completions": PassthroughEndpoint(read_chat),
+        "/v1/embeddings": PassthroughEndpoint(read_embeddings),
+        **{f"/{name}": TaskEndpoint(name) for name in ALIASES},
+    }
+    task = TaskEndpoint()
+    app.router.routes += [Route(path, endpoint, include_in_schema=False) for path, endpoint in hot.items()]
+    app.router.routes.append(Route(TASK_PATH, task, include_in_schema=False))
     app.router.default = nothing_there
     app.state.templates = {route.endpoint: route.path for route in app.router.routes if isinstance(route, Route)}
+    templates = app.state.templates.values()
+    app.router.middleware_stack = Shortcuts(app.router.middleware_stack, endpoints=hot, task=task, listed=templates)
 
 
 def add_page(app: FastAPI, page: Page) -> None:

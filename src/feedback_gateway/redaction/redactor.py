@@ -19,8 +19,8 @@ from feedback_gateway.redaction.redaction import PLACEHOLDER, Redaction
 DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "IT", "ES", "NL", "AU", "IN", "BR")
 """Whose national phone formats are known; numbers with a country code are known wherever they are from."""
 
-SHORT, MOST_KNOWN = 40, 4_096
-"""Characters of a text worth remembering, such as a field's name or a label, and how many of them are."""
+SHORT, MOST_KNOWN = 80, 4_096
+"""Characters of a text worth remembering, such as a field's name, a label or a message of ours; how many are."""
 
 Detector = Callable[[str], Iterator[Finding]]
 

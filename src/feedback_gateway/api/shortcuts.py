@@ -1,0 +1,46 @@
+"""The way to the hottest routes past the long list of all the others: one look into a dictionary, and the same end.
+
+It stands within whatever is around the routes, so that nothing else changes for a request that takes it.
+"""
+
+from collections.abc import Collection, Mapping
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+VERSIONED = "/v1/"
+
+
+class Shortcuts:
+    """Takes requests to `endpoints`, by their whole path, and those to `/v1/NAME` to the `task` endpoint.
+
+    What is `listed` has a route of its own, and goes on to `others` with all the rest.
+    """
+
+    def __init__(
+        self, others: ASGIApp, *, endpoints: Mapping[str, ASGIApp], task: ASGIApp, listed: Collection[str]
+    ) -> None:
+        self._others = others
+        self._endpoints = endpoints
+        self._task = task
+        self._listed = frozenset(listed) - frozenset(endpoints)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["root_path"]:
+            await self._others(scope, receive, send)
+            return
+        path: str = scope["path"]
+        endpoint = self._endpoints.get(path)
+        if endpoint is None and (name := name_in(path)) and path not in self._listed:
+            endpoint, scope["path_params"] = self._task, {"task": name}
+        if endpoint is None:
+            await self._others(scope, receive, send)
+            return
+        scope["endpoint"] = endpoint
+        await endpoint(scope, receive, send)
+
+
+def name_in(path: str) -> str | None:
+    """What follows `/v1/`, where that is one part of a path."""
+    name = path.removeprefix(VERSIONED)
+    return name if len(name) < len(path) and "/" not in name else None
