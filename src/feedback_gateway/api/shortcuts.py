@@ -26,18 +26,20 @@ class Shortcuts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        endpoint = self.endpoint_for(scope) or self._others
+        await endpoint(scope, receive, send)
+
+    def endpoint_for(self, scope: Scope) -> ASGIApp | None:
+        """The endpoint that a request is for, noted in its scope as routes note it; None for all others."""
         if scope["type"] != "http" or scope["root_path"]:
-            await self._others(scope, receive, send)
-            return
+            return None
         path: str = scope["path"]
         endpoint = self._endpoints.get(path)
         if endpoint is None and (name := name_in(path)) and path not in self._listed:
             endpoint, scope["path_params"] = self._task, {"task": name}
-        if endpoint is None:
-            await self._others(scope, receive, send)
-            return
-        scope["endpoint"] = endpoint
-        await endpoint(scope, receive, send)
+        if endpoint is not None:
+            scope["endpoint"] = endpoint
+        return endpoint
 
 
 def name_in(path: str) -> str | None:
