@@ -32,7 +32,6 @@ RANK = {name: len(LAYERS) - row for row, names in enumerate(LAYERS) for name in 
 ONE_IMPORTER = {
     "litellm": ["llm/litellm_client.py"],
     "aiohttp": ["llm/openai_http.py"],
-    "tenacity": ["llm/retrying.py"],
     "redis": ["redis_link/*"],
     "limits": ["ratelimits/redis.py"],
     "fastapi": ["app.py", "api/*"],

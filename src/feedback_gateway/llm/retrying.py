@@ -1,13 +1,11 @@
 """The one owner of retries: further rounds over the deployments, with full jitter between them."""
 
 from random import Random
-from typing import Any, Generic
-
-import tenacity
+from typing import Generic
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import CoolingDown, GatewayError, ProviderFailed, RateLimited
+from feedback_gateway.errors import CoolingDown, ProviderFailed, RateLimited
 from feedback_gateway.llm.models import AnswerT, Client, RequestT
 
 
@@ -36,27 +34,15 @@ class RetryingClient(Generic[RequestT, AnswerT]):
 
     async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Complete within the call's budget of attempts."""
-
-        def may_retry(error: BaseException) -> bool:
-            kinds = ProviderFailed | RateLimited | CoolingDown
-            return isinstance(error, kinds) and error.retryable and call.attempts_left > 0
-
-        def is_late(state: tenacity.RetryCallState) -> bool:
-            return self._clock.monotonic() + state.upcoming_sleep >= call.deadline
-
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(may_retry),
-            wait=self._wait,
-            stop=is_late,
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        answer: AnswerT = await retrying(self._inner.complete, request, call)
-        return answer
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        error: Any = state.outcome.exception() if state.outcome else None
-        if isinstance(error, GatewayError) and error.retry_after is not None:
-            return error.retry_after
-        bound = min(self._max_backoff, self._backoff * 2.0 ** (state.attempt_number - 1))
-        return self._random.uniform(0, bound)
+        bound = self._backoff
+        while True:
+            try:
+                return await self._inner.complete(request, call)
+            except (ProviderFailed, RateLimited, CoolingDown) as error:
+                jitter = self._random.uniform(0, min(bound, self._max_backoff))
+                wait = jitter if error.retry_after is None else error.retry_after
+                is_over = call.attempts_left < 1 or self._clock.monotonic() + wait >= call.deadline
+                if is_over or not error.retryable:
+                    raise
+            await self._clock.sleep(wait)
+            bound *= 2

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema_rs
 
 from feedback_gateway.errors import ConfigurationError, Problem, UnknownTask
+from feedback_gateway.memo import Memo
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.prompts.models import Prompt
 from feedback_gateway.prompts.schemas import compile_schema
@@ -30,6 +31,9 @@ MAX_PROBLEMS = 20
 MAX_MESSAGE = 300
 MAX_CACHED = 64
 MAX_CACHED_LABELS = 1_000
+MAX_SHARED = 16
+SHARED = "taxonomy"
+"""The input that calls have in common, as the very same object."""
 
 Choices = tuple[tuple[str, ...], ...]
 
@@ -44,6 +48,7 @@ class Task:
     _inputs: jsonschema_rs.Draft202012Validator
     _paths: tuple[str, ...]
     _answers: dict[Choices, dict[str, Any]] = field(default_factory=dict)
+    _choices_of: Memo[Choices] = field(default_factory=lambda: Memo(most=MAX_SHARED))
 
     @property
     def name(self) -> str:
@@ -68,7 +73,7 @@ class Task:
 
     def answer_schema(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The schema of the model's answer for these inputs; shared between calls, so not to be changed."""
-        chosen: Choices = tuple(tuple(values_at(inputs, path.split("."))) for path in self._paths)
+        chosen = self._choices(inputs)
         if (known := self._answers.get(chosen)) is not None:
             return known
         by_path = dict(zip(self._paths, chosen, strict=True))
@@ -78,6 +83,15 @@ class Task:
                 self._answers.clear()
             self._answers[chosen] = made
         return made
+
+    def _choices(self, inputs: Mapping[str, Any]) -> Choices:
+        """The labels that each path leads to; read once from a taxonomy that calls share, where nothing else counts."""
+        shared = inputs.get(SHARED)
+        if all(path.split(".")[0] == SHARED for path in self._paths):
+            if (known := self._choices_of.find(shared)) is not None:
+                return known
+            return self._choices_of.keep(choices_in(inputs, self._paths), shared)
+        return choices_in(inputs, self._paths)
 
     @property
     def example_request(self) -> Mapping[str, Any] | None:
@@ -148,6 +162,11 @@ def build_task(prompt: Prompt) -> Task:
         _inputs=compile_schema(prompt.input_schema),
         _paths=tuple(dict.fromkeys(enum_paths(prompt.output_schema))),
     )
+
+
+def choices_in(inputs: Mapping[str, Any], paths: Iterable[str]) -> Choices:
+    """The labels that each path leads to."""
+    return tuple(tuple(values_at(inputs, path.split("."))) for path in paths)
 
 
 def first_example(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
