@@ -18,7 +18,7 @@ from feedback_gateway.api.admin_bodies import (
     read_body,
 )
 from feedback_gateway.api.calls import Name, moment
-from feedback_gateway.api.deps import Json, PageQuery, ServicesDep, in_thread
+from feedback_gateway.api.deps import Json, PageQuery, ServicesDep, in_thread, settle
 from feedback_gateway.api.rendering import money
 from feedback_gateway.consumers.models import Consumer, Key, NewKey
 from feedback_gateway.errors import InvalidRequest, Problem
@@ -115,6 +115,7 @@ async def rotate_key(request: Request, services: ServicesDep, key_id: str) -> Re
 
 async def list_ledger(services: ServicesDep, query: Annotated[LedgerQuery, InQuery()]) -> Json:
     """Lines of the ledger, newest first."""
+    await settle(services)
     found = await in_thread(
         services.books.ledger.entries,
         call_id=query.call_id,

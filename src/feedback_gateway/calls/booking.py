@@ -8,19 +8,22 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select
+from sqlalchemy import Connection, RowMapping, delete, select
 
-from feedback_gateway.calls.models import Attempt, Call, Payload
+from feedback_gateway.calls.models import NOTHING, Attempt, Call, Payload
 from feedback_gateway.calls.rollups import add_calls
 from feedback_gateway.calls.tables import attempts, calls, payloads
 from feedback_gateway.ledger.models import Entry, Hold
 from feedback_gateway.ledger.repository import book, entries_of, release
 from feedback_gateway.ledger.tables import reservations
 from feedback_gateway.storage.locks import lock_name
+from feedback_gateway.storage.prepared import PreparedRows, one_of
+from feedback_gateway.storage.upserts import insert_rows
 
 DIED = "process-died"
 UNKNOWN = "unknown"
 MOST_ORPHANS = 1_000
+STORED = PreparedRows(lambda _, count: select(calls.c.call_id).where(one_of(calls.c.call_id, count)), [calls.c.call_id])
 
 
 def insert_calls(connection: Connection, batch: Sequence[Call], kept: Mapping[str, Payload]) -> None:
@@ -29,12 +32,10 @@ def insert_calls(connection: Connection, batch: Sequence[Call], kept: Mapping[st
     taken_back, buried = unbury(connection, held)
     tried = [attempt_row(call, attempt) for call in batch for attempt in call.attempts]
     rows = [call_row(call) for call in batch]
-    connection.execute(insert(calls), rows)
-    if tried:
-        connection.execute(insert(attempts), tried)
-    if kept:
-        texts = [{"call_id": call_id, "inputs": one.inputs, "result": one.result} for call_id, one in kept.items()]
-        connection.execute(insert(payloads), texts)
+    insert_rows(connection, calls, rows)
+    insert_rows(connection, attempts, tried)
+    texts = [{"call_id": call_id, "inputs": one.inputs, "result": one.result} for call_id, one in kept.items()]
+    insert_rows(connection, payloads, texts)
     release(connection, held)
     book(connection, [entry for call in batch if (entry := entry_for(call, buried)) is not None])
     add_calls(connection, rows, removed=taken_back)
@@ -53,7 +54,7 @@ def entry_for(call: Call, buried: Mapping[str, Decimal]) -> Entry | None:
 
 def unbury(connection: Connection, call_ids: Sequence[str]) -> tuple[list[RowMapping], dict[str, Decimal]]:
     """Take back the rows of calls that were taken for orphans: those rows, and what each was charged."""
-    if not call_ids:
+    if not STORED.read(connection, [{"call_id": call_id} for call_id in call_ids]):
         return [], {}
     query = select(calls).where(calls.c.call_id.in_(call_ids), calls.c.error == DIED)
     rows = list(connection.execute(query).mappings())
@@ -84,8 +85,8 @@ def settle_orphans(connection: Connection, dead: Iterable[str]) -> int:
     orphans = [call for call in left if call.call_id not in logged]
     if orphans:
         rows = [call_row(call) for call in orphans]
-        connection.execute(insert(calls), rows)
-        connection.execute(insert(attempts), [attempt_row(call, call.attempts[0]) for call in orphans])
+        insert_rows(connection, calls, rows)
+        insert_rows(connection, attempts, [attempt_row(call, call.attempts[0]) for call in orphans])
         amounts = [(call, call.owed()[1]) for call in orphans]
         lines = [call.entry_of("orphan", amount) for call, amount in amounts if amount is None or amount]
         book(connection, [replace(line, entry_id=f"{line.call_id}/orphan") for line in lines])
@@ -125,7 +126,7 @@ def orphan(hold: Hold) -> Call:
 def call_row(call: Call) -> dict[str, Any]:
     """The row of a call that is over: its tokens and cost are the sums over its attempts."""
     usages = [attempt.usage for attempt in call.attempts if attempt.usage is not None]
-    receipt = call.receipt()
+    receipt = call.receipt() if call.attempts else NOTHING
     return {
         "call_id": call.call_id,
         "created_at": call.created_at,
@@ -142,9 +143,9 @@ def call_row(call: Call) -> dict[str, Any]:
         "attempt_count": len(call.attempts),
         "input_tokens": receipt.input_tokens,
         "cached_input_tokens": receipt.cached_input_tokens,
-        "cache_write_tokens": sum(usage.cache_write_tokens for usage in usages),
+        "cache_write_tokens": sum([usage.cache_write_tokens for usage in usages]),
         "output_tokens": receipt.output_tokens,
-        "reasoning_tokens": sum(usage.reasoning_tokens for usage in usages),
+        "reasoning_tokens": sum([usage.reasoning_tokens for usage in usages]),
         "usage_estimated": any(usage.estimated for usage in usages),
         "cost_usd": receipt.cost_usd,
         "saved_usd": call.saved_usd,

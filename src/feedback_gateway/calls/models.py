@@ -88,6 +88,10 @@ class Receipt:
     cost_usd: Decimal | None
 
 
+NOTHING = Receipt(input_tokens=0, cached_input_tokens=0, output_tokens=0, cost_usd=Decimal(0))
+"""Of a call for which nobody was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
     """What went into a call and what came out, as JSON; None where nothing did."""
@@ -183,6 +187,8 @@ class Call:
 
     def owed(self) -> tuple[Kind, Decimal | None]:
         """What it is charged so far: a `bound` where a cost is not known, None where an attempt has no price."""
+        if len(self.attempts) == 1:
+            return self.attempts[0].owed
         owed = [attempt.owed for attempt in self.attempts]
         kind: Kind = "bound" if any(kind == "bound" for kind, _ in owed) else "charge"
         known = [amount for _, amount in owed if amount is not None]
@@ -216,9 +222,9 @@ class Call:
         costs = [attempt.cost_usd for attempt in billed or self.attempts if attempt.may_be_billed]
         known = [cost for cost in costs if cost is not None]
         return Receipt(
-            input_tokens=sum(usage.input_tokens for usage in usages),
-            cached_input_tokens=sum(usage.cache_read_tokens for usage in usages),
-            output_tokens=sum(usage.output_tokens for usage in usages),
+            input_tokens=sum([usage.input_tokens for usage in usages]),
+            cached_input_tokens=sum([usage.cache_read_tokens for usage in usages]),
+            output_tokens=sum([usage.output_tokens for usage in usages]),
             cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
         )
 

@@ -182,10 +182,16 @@ def book(connection: Connection, entries: Sequence[Entry]) -> None:
     if not entries:
         return
     insert_rows(connection, ledger, [{name: getattr(entry, name) for name in BOOKED} for entry in entries])
-    sums: dict[tuple[Any, ...], Decimal] = defaultdict(lambda: ZERO)
+    days: dict[tuple[str, str, datetime], Decimal] = defaultdict(lambda: ZERO)
     for entry in entries:
+        if entry.amount_usd:
+            key = entry.consumer, entry.task, start_of("day", entry.booked_at)
+            days[key] = EXACT.add(days[key], entry.amount_usd)
+    sums: dict[tuple[Any, ...], Decimal] = defaultdict(lambda: ZERO)
+    for (consumer, task, day), amount in days.items():
         for period in PERIODS:
-            sums[entry.consumer, period, start_of(period, entry.booked_at), entry.task] += entry.amount_usd or ZERO
+            place = consumer, period, start_of(period, day), task
+            sums[place] = EXACT.add(sums[place], amount)
     names = ("consumer", "period", "starts_at", "task", "spent_usd")
     rows = [dict(zip(names, (*key, amount), strict=True)) for key, amount in sums.items()]
     insert_or_update(connection, spend, rows, add=["spent_usd"])

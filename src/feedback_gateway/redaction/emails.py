@@ -27,6 +27,8 @@ SPELLED = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 SPELLED_AT = re.compile(r"@|\bat\b", re.IGNORECASE)
+SPELLED_HINT = re.compile(r"[\[({<]|dot", re.IGNORECASE)
+"""Without an at sign, one of these is in every match."""
 SPELLED_DOT = re.compile(r"\s?[\[({<]?\s?(?:\bdot\b|\.)\s?[\])}>]?\s?", re.IGNORECASE)
 
 
@@ -40,7 +42,7 @@ def find_emails(text: str) -> Iterator[Finding]:
         name = local[0][::-1].lstrip("'._%+~-")
         if name:
             yield Finding(at.start() - len(name), domain.end(), Kind.EMAIL, f"{name}@{domain[0]}".casefold())
-    if SPELLED_AT.search(text):
+    if SPELLED_AT.search(text) and ("@" in text or SPELLED_HINT.search(text)):
         yield from spelled_emails(text)
 
 

@@ -7,6 +7,7 @@ from functools import reduce
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, MetaData, Numeric, Text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -44,6 +45,10 @@ class Money(TypeDecorator[Decimal]):
         """Refuse what no ledger should hold."""
         if value is None:
             return None
+        if dialect.name == "sqlite" and value.is_finite() and -DIGITS < value.adjusted() < DIGITS:
+            text = format(value, "f")
+            if len(text) < DIGITS and text[0] != "-":  # as good as always, and the short way
+                return text
         exponent = value.as_tuple().exponent
         if not isinstance(exponent, int) or exponent < -DIGITS or value.adjusted() > DIGITS:
             message = f"{value} is no amount of money"
@@ -56,11 +61,31 @@ class Money(TypeDecorator[Decimal]):
         return None if value is None else Decimal(value)
 
 
+class MomentText(sqlite.DATETIME):
+    """A moment in UTC as `2026-03-01 13:00:00.000000`, which is what SQLAlchemy writes, too."""
+
+    def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002 the interface's
+        """How it is written."""
+        return lambda value: None if value is None else value.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:  # noqa: ARG002 likewise
+        """How it is read."""
+        return lambda text: None if text is None else datetime.fromisoformat(text)
+
+
+MOMENT_TEXT: TypeEngine[Any] = MomentText()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment with microseconds, in UTC; as text on SQLite, where it sorts by time. Naive datetimes are refused."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text of our own making on SQLite: it takes a fifth of the time."""
+        plain: TypeEngine[Any] = MOMENT_TEXT if dialect.name == "sqlite" else DateTime(timezone=True)
+        return dialect.type_descriptor(plain)
 
     def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Convert to UTC."""
@@ -69,7 +94,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             message = f"{value} has no time zone"
             raise ValueError(message)
-        return value.astimezone(UTC)
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """SQLite gives back a naive datetime, PostgreSQL one in the zone of its session."""

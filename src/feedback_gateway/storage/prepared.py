@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, cast
 
-from sqlalchemy import Column, Connection, Dialect, bindparam
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Boolean, Column, Connection, Dialect, bindparam
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
@@ -21,6 +21,7 @@ CHUNKS = (64, 16, 4, 1)
 """How many rows one statement takes. A statement over many lets go of Python's lock once, one for each takes turns."""
 
 Convert = Callable[[Any], Any]
+Converts = tuple[tuple[int, Convert], ...]
 Row = Mapping[str, Any]
 
 
@@ -30,7 +31,7 @@ class Text:
 
     sql: str
     names: tuple[str, ...]
-    converts: tuple[tuple[int, Convert], ...]
+    converts: Converts
 
 
 class Prepared:
@@ -68,10 +69,10 @@ class PreparedRows:
             itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
         )
         self._texts: dict[tuple[str, int], str] = {}
-        self._converts: dict[str, tuple[tuple[int, Convert], ...]] = {}
+        self._converts: dict[str, Converts] = {}
 
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Execute it for `rows`, in their order. Raises as SQLAlchemy does, or ValueError for what no column takes."""
+        """Execute it for `rows`, in their order. Raises as SQLAlchemy does."""
         self.read(connection, rows)
 
     def read(self, connection: Connection, rows: Sequence[Row]) -> list[Any]:
@@ -82,14 +83,23 @@ class PreparedRows:
         converts = self._converts[dialect.name]
         found: list[Any] = []
         for chunk in chunks_of(rows):
-            flat: list[Any] = []
-            for row in chunk:
-                place = len(flat)
-                flat += self._values(row)
-                for offset, convert in converts:
-                    flat[place + offset] = convert(flat[place + offset])
-            found += executed(connection, self._text(dialect, len(chunk)), tuple(flat))
+            sql = self._text(dialect, len(chunk))
+            try:
+                values = self._flat(chunk, converts)
+            except ValueError as error:
+                raise StatementError(str(error), sql, None, error, hide_parameters=True) from error
+            found += executed(connection, sql, tuple(values))
         return found
+
+    def _flat(self, rows: Sequence[Row], converts: Converts) -> list[Any]:
+        """The values of `rows`, row after row, as the driver takes them."""
+        flat: list[Any] = []
+        for row in rows:
+            place = len(flat)
+            flat += self._values(row)
+            for offset, convert in converts:
+                flat[place + offset] = convert(flat[place + offset])
+        return flat
 
     def _text(self, dialect: Dialect, count: int) -> str:
         key = dialect.name, count
@@ -124,9 +134,13 @@ def compile_by_place(statement: ClauseElement, dialect: Dialect) -> SQLCompiler:
     return cast("SQLCompiler", statement.compile(dialect=by_place))
 
 
-def converts_of(types: Sequence[TypeEngine[Any]], dialect: Dialect) -> tuple[tuple[int, Convert], ...]:
+def converts_of(types: Sequence[TypeEngine[Any]], dialect: Dialect) -> Converts:
     """How values of these types are converted for the driver, by place; those that need not are left out."""
-    found = [(place, one.dialect_impl(dialect).bind_processor(dialect)) for place, one in enumerate(types)]
+    found = [
+        (place, one.dialect_impl(dialect).bind_processor(dialect))
+        for place, one in enumerate(types)
+        if not isinstance(one, Boolean)  # both drivers take it as it is
+    ]
     return tuple((place, convert) for place, convert in found if convert is not None)
 
 
