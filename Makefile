@@ -35,6 +35,7 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.gateways
 	$(BIN)/python -m tests.benchmarks.storage
+	$(BIN)/python -m tests.benchmarks.books
 	$(BIN)/python -m tests.benchmarks.ratelimits
 	$(BIN)/python -m tests.benchmarks.usage
 	$(BIN)/python -m tests.benchmarks.retention

@@ -8,8 +8,10 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 
+import uvloop
 from sqlalchemy import Engine, delete
 
 from feedback_gateway.calls.models import Attempt, Call
@@ -17,6 +19,7 @@ from feedback_gateway.calls.payloads import payloads_kept
 from feedback_gateway.calls.repository import CallRepository
 from feedback_gateway.calls.writer import BatchWriter
 from feedback_gateway.clock import SystemClock
+from feedback_gateway.consumers.callers import Callers
 from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
@@ -30,7 +33,7 @@ from feedback_gateway.storage.engine import writing
 from tests.benchmarks.call_log import empty_database, kinds
 from tests.benchmarks.tables import console, number, table
 
-HOLDS = 2_000
+HOLDS = 1_920
 UNDER_WAY = 128
 ROWS = 20_000
 CLIENTS = 64
@@ -91,8 +94,23 @@ def hold_of(budgets: tuple[Budget, ...]) -> Hold:
     )
 
 
-async def timed(work: Callable[[], Awaitable[object]], *, clients: int, times: int) -> tuple[list[float], float]:
-    """How long each of `times` took, in ms, with so many at once; and how many a second were done."""
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """How long each took, in ms; in all, in seconds; and what it cost, in seconds of CPU."""
+
+    took: list[float]
+    seconds: float
+    cpu: float
+
+    def row(self) -> list[str]:
+        """Median, tail, rate and CPU of one."""
+        tail = statistics.quantiles(self.took, n=100)[98]
+        count = len(self.took)
+        return [*map(number, (statistics.median(self.took), tail, count / self.seconds, self.cpu * 1e6 / count))]
+
+
+async def timed(work: Callable[[], Awaitable[object]], *, clients: int, times: int) -> Timed:
+    """Do `work` so many times, by so many at once."""
     took: list[float] = []
 
     async def client() -> None:
@@ -101,28 +119,26 @@ async def timed(work: Callable[[], Awaitable[object]], *, clients: int, times: i
             await work()
             took.append((time.perf_counter() - started) * 1000)
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(client() for _ in range(clients)))
-    return took, len(took) / (time.perf_counter() - started)
+    return Timed(took, time.perf_counter() - started, time.process_time() - cpu)
 
 
-async def holding(engine: Engine, budgets: tuple[Budget, ...], clients: int) -> tuple[list[float], float]:
+async def holding(engine: Engine, budgets: tuple[Budget, ...], clients: int) -> Timed:
     """Set money aside, with some calls under way; it is let go between the times measured."""
     ledger = Ledger(LedgerRepository(engine).hold, owner="bench")
-    took: list[float] = []
-    seconds = 0.0
+    parts = []
     for _ in range(HOLDS // UNDER_WAY):
-        more, rate = await timed(lambda: ledger.hold(hold_of(budgets)), clients=clients, times=UNDER_WAY)
-        took += more
-        seconds += len(more) / rate
+        parts.append(await timed(lambda: ledger.hold(hold_of(budgets)), clients=clients, times=UNDER_WAY))
         with writing(engine) as connection:
             connection.execute(delete(reservations))
     await ledger.close()
-    return took, len(took) / seconds
+    took = [one for part in parts for one in part.took]
+    return Timed(took, sum(part.seconds for part in parts), sum(part.cpu for part in parts))
 
 
 async def logging_rows(engine: Engine, calls: list[Call], *, payloads: bool) -> tuple[float, float]:
-    """Rows a second, and ms of CPU for a thousand of them, from the first `append` until all are stored."""
+    """Calls a second, and microseconds of CPU for each, from the first `append` until all are stored."""
     keep = payloads_kept("redacted" if payloads else "none", Redactor())
     writer = BatchWriter(CallRepository(engine, payload=keep).add, CLOCK)
     writer.start()
@@ -137,41 +153,34 @@ async def logging_rows(engine: Engine, calls: list[Call], *, payloads: bool) -> 
     return len(calls) / seconds, cpu * 1e6 / len(calls)
 
 
-async def authenticating(engine: Engine) -> list[float]:
-    """Look a key up."""
+async def looking_up(engine: Engine) -> tuple[Timed, Timed]:
+    """Find out whose a key is: in the database, and as requests do."""
     consumers = Consumers(ConsumerRepository(engine), CLOCK)
     consumers.add(Consumer(name="team", budgets=BUDGETS))
     key = consumers.create_key("team").secret
-    took = []
-    for _ in range(HOLDS):
-        started = time.perf_counter()
+    callers = Callers(consumers, CLOCK)
+
+    async def in_the_database() -> None:
         consumers.authenticate(key, is_local=False)
-        took.append((time.perf_counter() - started) * 1000)
-    return took
+
+    stored = await timed(in_the_database, clients=1, times=HOLDS)
+    return stored, await timed(lambda: callers.caller(key, is_local=False), clients=1, times=HOLDS)
 
 
 def measured(kind: str) -> Iterator[list[str]]:
     """The rows of one database."""
     with empty_database(kind) as engine:
-        took = asyncio.run(_keys(engine))
-        yield [kind, "a key is looked up", *figures(took, 1000 / statistics.mean(took))]
+        stored, known = uvloop.run(looking_up(engine))
+        yield [kind, "a key, in the database", *stored.row()]
+        yield [kind, "a key, as requests ask", *known.row()]
         for clients in (1, CLIENTS):
             for name, budgets in (("no budget", ()), ("a budget", BUDGETS)):
-                took, rate = asyncio.run(holding(engine, budgets, clients))
-                yield [kind, f"hold, {name}, {clients} at once", *figures(took, rate)]
+                held = uvloop.run(holding(engine, budgets, clients))
+                yield [kind, f"hold, {name}, {clients} at once", *held.row()]
         for name, hit, payloads in (("hits", True, False), ("calls", False, False), ("calls with texts", False, True)):
             calls = [finished(hit=hit) for _ in range(ROWS)]
-            rate, cpu = asyncio.run(logging_rows(engine, calls, payloads=payloads))
+            rate, cpu = uvloop.run(logging_rows(engine, calls, payloads=payloads))
             yield [kind, f"log, {name}", "", "", number(rate), number(cpu)]
-
-
-async def _keys(engine: Engine) -> list[float]:
-    return await authenticating(engine)
-
-
-def figures(took: list[float], rate: float) -> list[str]:
-    """Median, tail and rate."""
-    return [number(statistics.median(took)), number(statistics.quantiles(took, n=100)[98]), number(rate), ""]
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ Also those of processes that died: what such a call held is charged in full, and
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -26,19 +26,34 @@ MOST_ORPHANS = 1_000
 STORED = PreparedRows(lambda _, count: select(calls.c.call_id).where(one_of(calls.c.call_id, count)), [calls.c.call_id])
 
 
-def insert_calls(connection: Connection, batch: Sequence[Call], kept: Mapping[str, Payload]) -> None:
-    """Insert calls, charge them, and let go of what they held; `kept` has the payloads of those that keep one."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What of calls goes into the log's tables."""
+
+    calls: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+    payloads: list[dict[str, Any]]
+
+
+def rows_of(batch: Sequence[Call], kept: Mapping[str, Payload]) -> Rows:
+    """The rows of calls that are over; `kept` has the payloads of those that keep one."""
+    return Rows(
+        [call_row(call) for call in batch],
+        [attempt_row(call, attempt) for call in batch for attempt in call.attempts],
+        [{"call_id": call_id, "inputs": one.inputs, "result": one.result} for call_id, one in kept.items()],
+    )
+
+
+def insert_calls(connection: Connection, batch: Sequence[Call], rows: Rows) -> None:
+    """Insert calls, charge them, and let go of what they held; `rows` are those of the batch, made before all wait."""
     held = [call.call_id for call in batch if call.is_held]
     taken_back, buried = unbury(connection, held)
-    tried = [attempt_row(call, attempt) for call in batch for attempt in call.attempts]
-    rows = [call_row(call) for call in batch]
-    insert_rows(connection, calls, rows)
-    insert_rows(connection, attempts, tried)
-    texts = [{"call_id": call_id, "inputs": one.inputs, "result": one.result} for call_id, one in kept.items()]
-    insert_rows(connection, payloads, texts)
+    insert_rows(connection, calls, rows.calls)
+    insert_rows(connection, attempts, rows.attempts)
+    insert_rows(connection, payloads, rows.payloads)
     release(connection, held)
     book(connection, [entry for call in batch if (entry := entry_for(call, buried)) is not None])
-    add_calls(connection, rows, removed=taken_back)
+    add_calls(connection, rows.calls, removed=taken_back)
 
 
 def entry_for(call: Call, buried: Mapping[str, Decimal]) -> Entry | None:

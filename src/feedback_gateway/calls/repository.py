@@ -13,7 +13,7 @@ from sqlalchemy import Engine, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql import ColumnElement
 
-from feedback_gateway.calls.booking import insert_calls, owners, settle_orphans
+from feedback_gateway.calls.booking import insert_calls, owners, rows_of, settle_orphans
 from feedback_gateway.calls.models import Call, Payload
 from feedback_gateway.calls.reports import parse_moment
 from feedback_gateway.calls.tables import attempts, calls, payloads
@@ -194,8 +194,9 @@ class CallRepository:
         if not batch:
             return
         kept = {call.call_id: payload for call in batch if (payload := self._payload(call)) is not None}
+        rows = rows_of(batch, kept)
         with writing(self._engine) as connection:
-            insert_calls(connection, batch, kept)
+            insert_calls(connection, batch, rows)
 
     def _stored(self, batch: Sequence[Call]) -> set[str]:
         query = select(calls.c.call_id).where(calls.c.call_id.in_([call.call_id for call in batch]))

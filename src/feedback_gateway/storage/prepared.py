@@ -4,18 +4,19 @@ Values are converted by the types of their columns, as SQLAlchemy would; rows th
 driver is asked directly, and its errors raised as SQLAlchemy's; with PostgreSQL the network costs more than either.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, cast
 
 from sqlalchemy import Boolean, Column, Connection, Dialect, bindparam
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import TypeEngine
+
+from feedback_gateway.storage import sqlite
 
 CHUNKS = (64, 16, 4, 1)
 """How many rows one statement takes. A statement over many lets go of Python's lock once, one for each takes turns."""
@@ -112,14 +113,10 @@ class PreparedRows:
 
 def executed(connection: Connection, sql: str, values: tuple[Any, ...]) -> Sequence[Any]:
     """Execute a text; the rows that it gives."""
-    if connection.dialect.name != "sqlite":
-        result = connection.exec_driver_sql(sql, values)
-        return result.all() if result.returns_rows else ()
-    driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-    try:
-        return driver.execute(sql, values).fetchall()
-    except sqlite3.Error as error:
-        raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
+    if connection.dialect.name == "sqlite":
+        return sqlite.execute(connection, sql, values)
+    result = connection.exec_driver_sql(sql, values)
+    return result.all() if result.returns_rows else ()
 
 
 def one_of(column: Column[Any], count: int) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -86,6 +86,15 @@ def turn(engine: Engine) -> Iterator[None]:
         turns.pass_on()
 
 
+def execute(connection: Connection, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    """Have the driver execute it, which is ten times as fast, and give the rows. Raises as SQLAlchemy does."""
+    driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+    try:
+        return driver.execute(sql, values).fetchall()
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
+
+
 def prepare_upgrade(_connection: Connection) -> None:
     """Do nothing: BEGIN IMMEDIATE keeps all others out."""
 
@@ -143,7 +152,6 @@ def _identity(file: str) -> tuple[int, int] | None:
 def _begin(connection: Connection) -> None:
     begin: Begin = connection.get_execution_options().get("begin", BEGIN_READING)
     if connection.info["synchronous"] != begin.synchronous:  # which can be changed between transactions only
-        driver: Any = connection.connection.driver_connection
-        driver.execute(f"PRAGMA synchronous = {begin.synchronous}")
+        execute(connection, f"PRAGMA synchronous = {begin.synchronous}")
         connection.info["synchronous"] = begin.synchronous
-    connection.exec_driver_sql(begin.statement)
+    execute(connection, begin.statement)
