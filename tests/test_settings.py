@@ -109,6 +109,13 @@ def test_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("log: {retention: 500d}", "rollups: must be kept at least as long as the calls are"),
         ("fallbacks: {default: [cheap]}", "fallbacks.default names the model 'cheap'"),
         ("tasks: {classify: {model: best}}", "tasks.classify names the model 'best'"),
+        ("context_window_fallbacks: {default: [cheap]}", "context_window_fallbacks.default names the model 'cheap'"),
+        ("content_policy_fallbacks: {default: [default]}", "content_policy_fallbacks.default names a model that"),
+        ("fallbacks: [{default: [a]}, {default: [b]}]", "fallbacks"),
+        ("routing: {strategy: best}", "routing.strategy"),
+        ("routing: {cooldown: 10m}", "cooldown: must not be longer than max_cooldown"),
+        ("routing: {aliases: {cheap: {hedge: true}}}", "routing.aliases.cheap names the model 'cheap'"),
+        ("routing: {aliases: {default: {cooldown: 1s}}}", "routing.aliases.default.cooldown: there is no such setting"),
         ("redis_url: ${REDIS}", "the environment has no REDIS"),
         ("- a\n- b", "must hold settings"),
         ("a: [", "no valid YAML"),
@@ -123,6 +130,22 @@ def test_what_cannot_work_is_refused_in_one_line_that_names_it(tmp_path: Path, t
     assert message in refusal.value.detail
     assert "\n" not in refusal.value.detail
     assert "sk-secret" not in refusal.value.detail
+
+
+def test_fallbacks_and_strategies_are_read_as_litellm_writes_them(tmp_path: Path) -> None:
+    """Lists of mappings, and its names of strategies; an alias may do otherwise than the others."""
+    text = CONTRACT.replace("fallbacks: {default: [cheap]}", "fallbacks: [{default: [cheap]}, {cheap: [default]}]")
+    text += """
+context_window_fallbacks: [{default: [cheap]}]
+routing: {strategy: latency-based-routing, aliases: {cheap: {strategy: simple-shuffle, hedge: true}}}
+"""
+
+    settings = load_settings(written(tmp_path, text), environ=SECRETS)
+
+    assert settings.fallbacks == {"default": ["cheap"], "cheap": ["default"]}
+    assert settings.context_window_fallbacks == {"default": ["cheap"]}
+    assert settings.routing.of("default") == {"strategy": "lowest_latency", "hedge": False}
+    assert settings.routing.of("cheap") == {"strategy": "weight", "hedge": True}
 
 
 def test_slip_in_the_environment_is_named_without_its_value(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class Bench:
             for name in scripts
         ]
         self.health = HealthWatch(deployments, rules=rules, clock=self.clock)
-        stack = Stack(
+        self.stack = Stack(
             deployments=deployments,
             fallbacks=Fallbacks(general=fallbacks or {}, context=context or {}, content=content or {}),
             routing=dict.fromkeys({one.alias for one in deployments}, routing),
@@ -89,7 +89,7 @@ class Bench:
             clock=self.clock,
             random=Random(seed),
         )
-        self.client = stack.tasks(lambda deployment: self.clients[deployment.name])
+        self.client = self.stack.tasks(lambda deployment: self.clients[deployment.name])
 
     def call(self, *, deadline: float = 30.0) -> Call:
         """A fresh call."""
