@@ -25,7 +25,7 @@ LAYERS = [
     ["llm", "prompts", "calls", "consumers", "observability"],
     ["ledger"],
     ["embedded", "storage", "settings", "ratelimits", "redaction"],
-    ["redis_link"],
+    ["redis_link", "configuration"],
     ["errors", "clock", "memo", "environment"],
 ]
 RANK = {name: len(LAYERS) - row for row, names in enumerate(LAYERS) for name in names}

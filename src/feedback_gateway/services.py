@@ -29,16 +29,11 @@ from feedback_gateway.consumers.service import Consumers
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
-from feedback_gateway.llm.budgeting import Purse
-from feedback_gateway.llm.chains import Fallbacks
-from feedback_gateway.llm.choosing import Routing
-from feedback_gateway.llm.health import Rules
 from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.models import Deployment, ForwardClient, Provider, Rates
+from feedback_gateway.llm.opening import fallbacks_of, stack_of
 from feedback_gateway.llm.price_table import PriceTable, deployment_rates, find_row, load_price_table
 from feedback_gateway.llm.providers import EMBEDDED_MODEL, Providers
-from feedback_gateway.llm.shared_cooldowns import SharedCooldowns
-from feedback_gateway.llm.stack import Stack
 from feedback_gateway.observability.watching import Watch, open_watch
 from feedback_gateway.passthrough.service import Passthrough
 from feedback_gateway.prompts.fencing import Fences
@@ -136,9 +131,8 @@ async def open_services(
         limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), watch.metrics.observe_refusal)
         books = open_books(settings, stack, observer=watch, clock=clock)
         providers = Providers(stack, clock=clock)
-        health = health_of(settings, deployments, redis, clock=clock)
-        watch.read(writer=books.writer, calls=books.recorder, reports=health.reports, redis=redis)
-        wrappers = stack_of(settings, deployments, health=health, purse=books.purse, limiter=limiter, clock=clock)
+        wrappers = stack_of(settings, deployments, redis, purse=books.purse, limiter=limiter, clock=clock)
+        watch.read(writer=books.writer, calls=books.recorder, reports=wrappers.health.reports, redis=redis)
         forward = wrappers.forward(providers.forwarder)
         yield Services(
             settings=settings,
@@ -147,7 +141,7 @@ async def open_services(
             registry=registry,
             taxonomy=taxonomy,
             deployments=deployments,
-            health=health,
+            health=wrappers.health,
             books=books,
             redis=redis,
             rate_limiter=limiter,
@@ -256,50 +250,6 @@ def redis_url_of(settings: Settings) -> str | None:
 def aliases_of(deployments: Iterable[Deployment]) -> list[str]:
     """Every alias once, in the order of the configuration."""
     return list(dict.fromkeys(deployment.alias for deployment in deployments))
-
-
-def health_of(
-    settings: Settings, deployments: Sequence[Deployment], redis: "RedisLink | None", *, clock: Clock
-) -> HealthWatch:
-    """The one state of health of each deployment, shared with other processes where there is a Redis."""
-    rules = Rules(
-        cooldown_s=settings.routing.cooldown.total_seconds(),
-        max_cooldown_s=settings.routing.max_cooldown.total_seconds(),
-    )
-    return HealthWatch(deployments, rules=rules, clock=clock, board=None if redis is None else SharedCooldowns(redis))
-
-
-def fallbacks_of(settings: Settings) -> Fallbacks:
-    """Who is asked in whose place."""
-    return Fallbacks(
-        general=settings.fallbacks,
-        context=settings.context_window_fallbacks,
-        content=settings.content_policy_fallbacks,
-    )
-
-
-def stack_of(
-    settings: Settings,
-    deployments: Sequence[Deployment],
-    *,
-    health: HealthWatch,
-    purse: Purse,
-    limiter: RateLimiter,
-    clock: Clock,
-) -> Stack:
-    """The wrappers over all deployments."""
-    return Stack(
-        deployments=deployments,
-        fallbacks=fallbacks_of(settings),
-        routing={alias: Routing(**settings.routing.of(alias)) for alias in aliases_of(deployments)},
-        health=health,
-        purse=purse,
-        backoff_s=settings.retry.backoff.total_seconds(),
-        max_backoff_s=settings.retry.max_backoff.total_seconds(),
-        limiter=limiter,
-        clock=clock,
-        random=Random(),  # noqa: S311 chooses deployments, keeps no secret
-    )
 
 
 def passthrough_of(
