@@ -30,6 +30,7 @@ LAYERS = [
 ]
 RANK = {name: len(LAYERS) - row for row, names in enumerate(LAYERS) for name in names}
 ONE_IMPORTER = {
+    "tenacity": ["llm/retrying.py"],
     "litellm": ["llm/litellm_client.py"],
     "aiohttp": ["llm/openai_http.py"],
     "redis": ["redis_link/*"],
