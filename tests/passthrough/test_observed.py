@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from feedback_gateway.observability.models import span_id_of
-from tests.passthrough.conftest import Gateway
+from tests.passthrough.conftest import MARKS, Gateway
 
-pytestmark = pytest.mark.anyio
+pytestmark = MARKS
 HELLO: Any = [{"role": "user", "content": "Hello!"}]
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from http import HTTPStatus
 from types import ModuleType
 from typing import Any
@@ -17,13 +17,10 @@ from typing import Any
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.environment import prepare_litellm_environment
-from feedback_gateway.errors import (
-    ProviderRejected,
-    ProviderUnavailable,
-)
+from feedback_gateway.errors import ProviderError, ProviderRejected, ProviderUnavailable
 from feedback_gateway.llm.asking import Ways
 from feedback_gateway.llm.chat_answers import read_chat, tool_arguments
-from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Usage
+from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Operation, Usage
 from feedback_gateway.llm.openai_endpoint import TAKE_SCHEMAS
 from feedback_gateway.llm.prices import is_price
 from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES, TOO_LARGE, status_of, translate
@@ -74,32 +71,73 @@ class LiteLLMClient:
         trace: Mapping[str, str] | None = None,
     ) -> Completion:
         """Send one conversation, in OpenAI's terms, in exactly one request. Raises ProviderError."""
+        prompt = json.dumps(list(messages), ensure_ascii=False)
+        asked = {**params, "messages": list(messages)}
+        answer, usage = await self.ask("chat", asked, prompt=prompt, trace=trace or {})
+        return read_chat(answer.model_dump(), usage=usage)
+
+    async def ask(
+        self, operation: Operation, params: Mapping[str, Any], *, prompt: str, trace: Mapping[str, str]
+    ) -> tuple[Any, Usage]:
+        """What litellm gives for one request, and what that was billed; `prompt` is what was asked, as text.
+
+        Raises ProviderError.
+        """
         litellm = await self._load()
         heard: list[str] = []
         failure: BaseException | None = None
         answer: Any = None
         try:
-            answer = await litellm.acompletion(
-                **self._passed_on(trace or {}),
-                **params,
-                model=self._deployment.model,
-                messages=list(messages),
-                timeout=self._deployment.timeout_s,
-                max_retries=0,
-                num_retries=0,
-                logger_fn=functools.partial(note_answer, heard),
-                _skip_mcp_handler=True,  # needs a package that is not installed, for tools that we do not offer
-            )
+            answer = await self._send(litellm, operation, params, heard=heard, trace=trace)
         except failures(litellm) as error:
             failure = error
         body = decode(heard)
-        prompt = json.dumps(list(messages), ensure_ascii=False)
         if failure is not None:
             usage = billed(body, answer=None, prompt=prompt) if is_completion(body) else None
             if heard and not is_error(body) and status_of(failure) in NO_FAILURE_ON_THE_WIRE:
                 raise ProviderUnavailable("the provider's answer is no completion", status=200, usage=usage)
-            raise translate(failure, secrets=self._secrets(), prompt=prompt, now=self._clock.now(), usage=usage)
-        return read_chat(answer.model_dump(), usage=billed(body, answer=answer, prompt=prompt))
+            raise self.failure(failure, prompt=prompt, usage=usage)
+        return answer, billed(body, answer=answer, prompt=prompt)
+
+    async def stream(self, params: Mapping[str, Any], *, prompt: str, trace: Mapping[str, str]) -> AsyncGenerator[Any]:
+        """The chunks of one streamed chat completion. Raises ProviderError; `aclose` closes the connection."""
+        litellm = await self._load()
+        chunks: Any = None
+        try:
+            chunks = await self._send(litellm, "chat", {**params, "stream": True}, heard=[], trace=trace)
+            while (chunk := await anext(chunks, None)) is not None:
+                yield chunk
+        except failures(litellm) as error:
+            raise self.failure(error, prompt=prompt) from None
+        finally:
+            if chunks is not None:
+                await chunks.aclose()
+
+    def failure(self, error: BaseException, *, prompt: str, usage: Usage | None = None) -> ProviderError:
+        """Our error for one of litellm's."""
+        return translate(error, secrets=self._secrets(), prompt=prompt, now=self._clock.now(), usage=usage)
+
+    async def _send(
+        self,
+        litellm: ModuleType,
+        operation: Operation,
+        params: Mapping[str, Any],
+        *,
+        heard: list[str],
+        trace: Mapping[str, str],
+    ) -> Any:
+        """One request; `heard` gets the provider's own body."""
+        send = litellm.acompletion if operation == "chat" else litellm.aembedding
+        ours = {"_skip_mcp_handler": True} if operation == "chat" else {}  # needs a package that is not installed
+        return await send(
+            **{**self._passed_on(trace), **params},
+            **ours,
+            model=self._deployment.model,
+            timeout=self._deployment.timeout_s,
+            max_retries=0,
+            num_retries=0,
+            logger_fn=functools.partial(note_answer, heard),
+        )
 
     async def aclose(self) -> None:
         """Close litellm's connections, which all deployments of the process share; they reopen when asked again."""
@@ -174,7 +212,8 @@ def repair(litellm: ModuleType) -> None:
 
     async def call_and_show(self: Any, **kwargs: Any) -> Any:
         response = await call(self, **kwargs)
-        kwargs["logging_obj"].post_call(original_response=response.text)
+        if not kwargs.get("stream"):
+            kwargs["logging_obj"].post_call(original_response=response.text)
         return response
 
     async def send_once(self: Any, request: Any, **options: Any) -> Any:
@@ -299,6 +338,6 @@ def billed(body: object, *, answer: Any, prompt: str) -> Usage:
         read_by_litellm = usage_from(counted.model_dump())
         if read_by_litellm is not None:
             return read_by_litellm
-    messages = [choice.message.model_dump() for choice in getattr(answer, "choices", ())]
+    messages = [choice.message.model_dump() for choice in getattr(answer, "choices", None) or ()]
     said = sum(len(message.get("content") or "") + len(tool_arguments(message) or "") for message in messages)
     return estimate(prompt=len(prompt), answer=said)

@@ -1,6 +1,7 @@
 """Reads answers of OpenAI's protocol without unpacking what is only passed on. Sends nothing."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -21,6 +22,15 @@ FINISH: Mapping[str, FinishReason] = {
 HOLDS: Mapping[Operation, str] = {"chat": "choices", "embeddings": "data"}
 PARTS = msgspec.json.Decoder(Parts)
 JSON = msgspec.json.Decoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
 
 
 class Ending(msgspec.Struct):
@@ -97,3 +107,8 @@ def renamed(parts: Parts, model: str) -> bytes:
     if "model" in parts:
         parts["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(parts)
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """The JSON of a document."""
+    return msgspec.json.encode(document)

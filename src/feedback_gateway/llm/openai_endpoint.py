@@ -1,6 +1,6 @@
 """Which deployments speak OpenAI's protocol themselves, where they are, and what a request to them looks like. Pure.
 
-A deployment with any parameter that is not known here is left to LiteLLM, which may know it.
+A deployment with any parameter that is not known here, such as `custom_llm_provider`, is left to LiteLLM.
 """
 
 import re
@@ -98,9 +98,6 @@ def endpoint_of(deployment: Deployment) -> Endpoint | None:
     """How the deployment is asked without LiteLLM; None where it does not speak the protocol, or not exactly."""
     provider, _, model = deployment.model.partition("/")
     params = {key: value for key, value in deployment.params.items() if value is not None}
-    named = params.pop("custom_llm_provider", provider)
-    if named != provider:
-        provider, model = named, deployment.model
     speaker = SPEAKERS.get(provider)
     base = params.get("api_base") or (speaker and speaker.base)
     unknown = {key for key in params if key not in GIVEN | DEFAULTS | OURS and not is_price(key)}

@@ -5,28 +5,19 @@ Knows addresses, bytes and time-outs; what the bytes mean is for others.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import aiohttp
 
+from feedback_gateway.llm.openai_answers import Reply
 from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES, TOO_LARGE
 
 CONNECTIONS = 1_000
 CONNECT_S = 10.0
 IDLE_S = 15.0
 DNS_S = 60
-FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+FAILURES = (aiohttp.ClientError, TimeoutError)
 """What the pool raises: `provider_errors.translate` knows them by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
 
 
 class Stream:

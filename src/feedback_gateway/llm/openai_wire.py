@@ -10,16 +10,21 @@ import msgspec
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import ProviderError, ProviderUnavailable
 from feedback_gateway.llm.models import Deployment, Operation, Usage
-from feedback_gateway.llm.openai_answers import value_of
+from feedback_gateway.llm.openai_answers import Reply, value_of
 from feedback_gateway.llm.openai_endpoint import Endpoint
-from feedback_gateway.llm.openai_http import Connections, Reply, Stream
+from feedback_gateway.llm.openai_http import FAILURES, Connections, Stream
 from feedback_gateway.llm.provider_errors import refused, translate
 
 OPEN_HEADERS = frozenset({"content-type", "openai-organization"})
 
 
 class Wire:
-    """Sends requests, one each time; `endpoint` says what they look like, `trace` is a trace context as headers."""
+    """Sends requests, one each time; `endpoint` says what they look like, `failures` what they may raise.
+
+    `trace` is a trace context as headers.
+    """
+
+    failures = FAILURES
 
     def __init__(self, deployment: Deployment, endpoint: Endpoint, connections: Connections, *, clock: Clock) -> None:
         self.endpoint = endpoint
@@ -29,7 +34,7 @@ class Wire:
         self._clock = clock
 
     async def post(self, operation: Operation, asked: Mapping[str, Any], *, trace: Mapping[str, str]) -> Reply:
-        """Send what is asked and read the whole answer. Raises what `openai_http.FAILURES` names."""
+        """Send what is asked and read the whole answer. Raises one of `failures`."""
         body = msgspec.json.encode(self.endpoint.body(operation, asked))
         return await self._connections.post(
             self.endpoint.url(operation), body, headers={**trace, **self.endpoint.headers}, timeout_s=self._timeout
@@ -38,7 +43,7 @@ class Wire:
     def stream(
         self, operation: Operation, asked: Mapping[str, Any], *, trace: Mapping[str, str]
     ) -> AbstractAsyncContextManager[Stream]:
-        """Send what is asked and give the answer as it comes. Raises likewise, also while it is read."""
+        """Send what is asked and give the answer as it comes. Raises likewise while it is read."""
         body = msgspec.json.encode(self.endpoint.body(operation, asked, streamed=True))
         return self._connections.stream(
             self.endpoint.url(operation), body, headers={**trace, **self.endpoint.headers}, timeout_s=self._timeout
