@@ -4,6 +4,8 @@ Litellm obeys what it is given by name, addresses and keys included: only what i
 """
 
 import asyncio
+import struct
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -56,7 +58,11 @@ class LiteLLMForwarder:
         choices = getattr(answer, "choices", None)
         if request.operation == "chat" and not choices:
             raise ProviderUnavailable("the provider answered without any choice", status=200, usage=usage)
-        document = whole(answer.model_dump(exclude_none=True))
+        document = answer.model_dump(exclude_none=True)
+        if request.operation == "embeddings":
+            document = packed(document, encoding=request.body.get("encoding_format"))
+        else:
+            document = whole(document)
         return ForwardAnswer(
             body=encode({**document, "model": self.alias}),
             finish_reason=FINISH.get(choices[0].finish_reason or "", "other") if choices else "stop",
@@ -96,7 +102,8 @@ def checked(request: ForwardRequest) -> dict[str, Any]:
     unknown = sorted(name for name in request.body if name not in TAKEN[request.operation])
     if unknown:
         raise ProviderRejected(f"{unknown[0][:80]}: not for this model's provider", status=DECLINED)
-    params = {name: value for name, value in request.body.items() if value is not None and name != "stream"}
+    left_out = ("stream", "encoding_format")  # not every provider packs numbers: we do
+    params = {name: value for name, value in request.body.items() if value is not None and name not in left_out}
     if any(is_remote(part) for part in parts_in(params.get("messages"))):
         raise ProviderRejected("give pictures and files to this model as data URLs", status=DECLINED)
     return params
@@ -125,6 +132,15 @@ def whole(document: dict[str, Any]) -> dict[str, Any]:
     """An answer in which every message has its content, be it null."""
     for choice in document.get("choices") or ():
         choice.get("message", {}).setdefault("content", None)
+    return document
+
+
+def packed(document: dict[str, Any], *, encoding: object) -> dict[str, Any]:
+    """Embeddings in the encoding that was asked for: numbers, or 32-bit floats in base64."""
+    for row in document.get("data") or () if encoding == "base64" else ():
+        vector = row.get("embedding")
+        if isinstance(vector, list):
+            row["embedding"] = b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     return document
 
 
