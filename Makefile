@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.storage
 	$(BIN)/python -m tests.benchmarks.books
 	$(BIN)/python -m tests.benchmarks.ratelimits
+	$(BIN)/python -m tests.benchmarks.cache
 	$(BIN)/python -m tests.benchmarks.usage
 	$(BIN)/python -m tests.benchmarks.retention
 	$(BIN)/python -m tests.benchmarks.servers

@@ -21,10 +21,11 @@ LAYERS = [
     ["api"],
     ["evaluation"],
     ["services"],
+    ["deployments"],
     ["tasks", "passthrough"],
     ["llm", "prompts", "calls", "consumers", "observability"],
     ["ledger"],
-    ["embedded", "storage", "settings", "ratelimits", "redaction"],
+    ["embedded", "storage", "settings", "ratelimits", "redaction", "cache"],
     ["redis_link", "configuration"],
     ["errors", "clock", "memo", "environment"],
 ]

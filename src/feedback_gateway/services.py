@@ -1,11 +1,9 @@
 """The composition root: builds every long-lived object from the settings and closes them in reverse."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
+from feedback_gateway.cache.opening import store_over
 from feedback_gateway.calls.corrections import Corrections
 from feedback_gateway.calls.orphans import watch_orphans
 from feedback_gateway.calls.payloads import payloads_kept
@@ -26,29 +25,31 @@ from feedback_gateway.consumers.admission import Admission
 from feedback_gateway.consumers.callers import Callers
 from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
+from feedback_gateway.deployments import deployments_of
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
+from feedback_gateway.llm.caching import AnswerCache
 from feedback_gateway.llm.health_watch import HealthWatch
-from feedback_gateway.llm.models import Deployment, ForwardClient, Provider, Rates
+from feedback_gateway.llm.models import Deployment, ForwardClient, Provider
 from feedback_gateway.llm.opening import fallbacks_of, stack_of
-from feedback_gateway.llm.price_table import PriceTable, deployment_rates, find_row, load_price_table
-from feedback_gateway.llm.providers import EMBEDDED_MODEL, Providers
+from feedback_gateway.llm.providers import Providers
 from feedback_gateway.observability.watching import Watch, open_watch
 from feedback_gateway.passthrough.service import Passthrough
 from feedback_gateway.prompts.fencing import Fences
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.ratelimits.counting import CountingLimiter
-from feedback_gateway.ratelimits.models import Allowance, RateLimiter
+from feedback_gateway.ratelimits.models import RateLimiter
 from feedback_gateway.ratelimits.opening import rate_limiter_over
 from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.redis_link.opening import open_redis_link
-from feedback_gateway.settings import ModelEntry, Settings
+from feedback_gateway.settings import Settings
 from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.storage.liveness import Liveness, open_liveness
 from feedback_gateway.storage.probe import DatabaseProbe
 from feedback_gateway.tasks.models import Preference
 from feedback_gateway.tasks.registry import TaskRegistry
+from feedback_gateway.tasks.repeats import Repeats
 from feedback_gateway.tasks.service import Limits, TaskService
 from feedback_gateway.tasks.taxonomy import Taxonomy, load_taxonomy
 
@@ -56,21 +57,6 @@ if TYPE_CHECKING:
     from feedback_gateway.redis_link.link import RedisLink
 
 DRAIN_S = 10.0
-FREE = Rates(input=Decimal(0), output=Decimal(0))
-OUR_PARAMS = (
-    "model",
-    "api_key",
-    "weight",
-    "timeout",
-    "rpm",
-    "tpm",
-    "max_retries",
-    "input_cost_per_token",
-    "output_cost_per_token",
-    "cache_read_input_token_cost",
-    "cache_creation_input_token_cost",
-)
-
 ProviderFactory = Callable[[Deployment], Provider]
 
 
@@ -105,9 +91,11 @@ class Services:
     books: Books
     redis: "RedisLink | None"
     rate_limiter: RateLimiter
+    cache: AnswerCache
     tasks: TaskService
     passthrough: Passthrough
     watch: Watch
+    repeats: Repeats
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first request would otherwise wait for; it needs to be awaited by nobody."""
 
@@ -131,9 +119,10 @@ async def open_services(
         limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), watch.metrics.observe_refusal)
         books = open_books(settings, stack, observer=watch, clock=clock)
         providers = Providers(stack, clock=clock)
-        wrappers = stack_of(settings, deployments, redis, purse=books.purse, limiter=limiter, clock=clock)
+        cache = cache_of(settings, redis, clock=clock)
+        wrappers = stack_of(settings, deployments, redis, purse=books.purse, limiter=limiter, cache=cache, clock=clock)
         watch.read(writer=books.writer, calls=books.recorder, reports=wrappers.health.reports, redis=redis)
-        forward = wrappers.forward(providers.forwarder)
+        forward, admission = wrappers.forward(providers.forwarder), Admission(limiter)
         yield Services(
             settings=settings,
             clock=clock,
@@ -146,11 +135,12 @@ async def open_services(
             redis=redis,
             rate_limiter=limiter,
             watch=watch,
+            cache=cache,
             tasks=TaskService(
                 registry=registry,
                 client=wrappers.tasks(provider or providers.client),
                 recorder=books.recorder,
-                admission=Admission(limiter),
+                admission=admission,
                 redactor=books.redactor if settings.redaction.before_provider else None,
                 taxonomy=taxonomy,
                 preferences=preferences_of(settings, registry),
@@ -160,6 +150,7 @@ async def open_services(
                 new_fence=Fences(),
             ),
             passthrough=passthrough_of(settings, deployments, client=forward, recorder=books.recorder, limiter=limiter),
+            repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
             warm_up=providers.warm_up,
         )
 
@@ -252,6 +243,31 @@ def aliases_of(deployments: Iterable[Deployment]) -> list[str]:
     return list(dict.fromkeys(deployment.alias for deployment in deployments))
 
 
+def cache_of(settings: Settings, link: "RedisLink | None", *, clock: Clock) -> AnswerCache:
+    """The cache of answers, in Redis where there is a link to one; it keeps nothing where it is turned off.
+
+    Half of its bytes are for answers, the other for the bodies that they answer.
+    """
+    kept = settings.cache
+    store, leases = store_over(link, max_bytes=kept.max_bytes // 2, max_entries=kept.max_entries, clock=clock)
+    ttl_s = kept.ttl.total_seconds() if kept.max_entries else 0.0
+    return AnswerCache(store, leases=leases, ttl_s=ttl_s, scope=kept.scope, clock=clock)
+
+
+def repeats_of(
+    settings: Settings, cache: AnswerCache, *, registry: TaskRegistry, admission: Admission, recorder: Recorder
+) -> Repeats:
+    """The bodies that are known by their bytes."""
+    return Repeats(
+        cache=cache,
+        registry=registry,
+        admission=admission,
+        recorder=recorder,
+        max_bytes=settings.cache.max_bytes // 2,
+        max_entries=settings.cache.max_entries,
+    )
+
+
 def passthrough_of(
     settings: Settings,
     deployments: Sequence[Deployment],
@@ -279,55 +295,6 @@ def prompt_folders(settings: Settings) -> list[Path]:
         bundled = package.parents[1] / "prompts"
     own = settings.prompts
     return [bundled] if own.resolve() == bundled.resolve() else [bundled, own]
-
-
-def deployments_of(settings: Settings) -> tuple[Deployment, ...]:
-    """The deployments of `model_list` with their prices; a model listed twice is told apart by a number."""
-    table = load_price_table() if any(not is_embedded(entry) for entry in settings.model_list) else {}
-    seen: Counter[str] = Counter()
-    deployments = []
-    for entry in settings.model_list:
-        model = entry.litellm_params.model
-        seen[model] += 1
-        deployments.append(
-            Deployment(
-                alias=entry.model_name,
-                name=model if seen[model] == 1 else f"{model}#{seen[model]}",
-                model=model,
-                params=provider_params(entry),
-                weight=entry.litellm_params.weight,
-                timeout_s=entry.litellm_params.timeout,
-                rates=FREE if is_embedded(entry) else rates_of(entry, table),
-                allowance=Allowance(
-                    requests_per_minute=entry.litellm_params.rpm, tokens_per_minute=entry.litellm_params.tpm
-                ),
-                listed=find_row(str(entry.model_info.get("base_model") or model), table),
-            )
-        )
-    return tuple(deployments)
-
-
-def is_embedded(entry: ModelEntry) -> bool:
-    """Whether the deployment is ours. Raises ConfigurationError for an embedded model there is not."""
-    model = entry.litellm_params.model
-    if model.startswith("embedded/") and model != EMBEDDED_MODEL:
-        raise ConfigurationError(f"model_list: there is no {model}; the embedded model is {EMBEDDED_MODEL}")
-    return model == EMBEDDED_MODEL
-
-
-def provider_params(entry: ModelEntry) -> dict[str, Any]:
-    """What of `litellm_params` goes to the provider's client: everything but what is ours."""
-    params = entry.litellm_params
-    given = params.model_dump(exclude=set(OUR_PARAMS), exclude_none=True)
-    if params.api_key is not None:
-        given["api_key"] = params.api_key.get_secret_value()
-    return given
-
-
-def rates_of(entry: ModelEntry, table: PriceTable) -> Rates | None:
-    """The deployment's prices: LiteLLM's table, what the operator set over it; None where nobody knows."""
-    params = entry.litellm_params.model_dump(exclude={"api_key"})
-    return deployment_rates(entry.litellm_params.model, table, params=params, info=entry.model_info)
 
 
 def preferences_of(settings: Settings, registry: TaskRegistry) -> dict[str, Preference]:

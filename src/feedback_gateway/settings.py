@@ -147,10 +147,12 @@ class RoutingSettings(Section):
 
 
 class CacheSettings(Section):
-    """How long and how many answers are kept."""
+    """How long and how many answers are kept, and whether consumers share them."""
 
     ttl: Duration = timedelta(hours=24)
-    max_entries: int = Field(100_000, ge=0)
+    max_entries: int = Field(100_000, ge=0, description="in this process; 0 turns the cache off, also in Redis")
+    max_bytes: int = Field(64_000_000, ge=0, description="in this process")
+    scope: Literal["consumer", "shared"] = "consumer"
 
 
 class LogSettings(Section):

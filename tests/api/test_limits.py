@@ -14,7 +14,7 @@ from feedback_gateway.consumers.models import Limits as RequestLimits
 from feedback_gateway.errors import RateLimited
 from feedback_gateway.llm.scripted import ScriptedClient
 from feedback_gateway.services import open_services
-from feedback_gateway.settings import ModelEntry, Settings
+from feedback_gateway.settings import CacheSettings, ModelEntry, Settings
 from tests.api.access import make_key
 from tests.api.conftest import caller_of
 
@@ -29,9 +29,9 @@ def entry(model: str, **params: Any) -> ModelEntry:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Two deployments, of two and three requests a minute."""
+    """Two deployments, of two and three requests a minute; the same question is asked each time."""
     model_list = [entry("scripted/two", rpm=2), entry("scripted/three", rpm=3)]
-    return settings.model_copy(update={"model_list": model_list})
+    return settings.model_copy(update={"model_list": model_list, "cache": CacheSettings(max_entries=0)})
 
 
 async def test_of_fifty_calls_at_once_exactly_what_the_deployments_may_be_sent_is_sent(

@@ -38,12 +38,13 @@ TASKS = [
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Masked, on a file of its own."""
+    """Masked, on a file of its own; nobody waits for another's answer."""
     return Settings.model_validate(
         {
             "model_list": [{"model_name": "default", "litellm_params": {"model": "scripted/one"}}],
             "database_url": f"sqlite:///{tmp_path / 'calls.db'}",
             "redaction": {"before_provider": True},
+            "cache": {"max_entries": 0},
         }
     )
 

@@ -3,7 +3,9 @@
 Pure: knows no web framework.
 """
 
+import json
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +13,7 @@ from feedback_gateway.api.problems import problem
 from feedback_gateway.calls.models import Receipt
 from feedback_gateway.ledger.amounts import format_usd
 from feedback_gateway.tasks.models import Answer, Failure
+from feedback_gateway.tasks.repeats import Hit, Page
 
 NOTHING = Receipt(input_tokens=0, cached_input_tokens=0, output_tokens=0, cost_usd=Decimal(0))
 
@@ -29,6 +32,28 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "latency_ms": round(answer.latency_ms, 1),
         "usage": usage_json(answer.receipt),
     }
+
+
+def repeat_page(answer: Answer) -> Page:
+    """How `answer` reads when it is given again from the cache, but for the call's id and latency."""
+    again = answer_json(replace(answer, cached=True, receipt=NOTHING))
+    names = list(again)
+    middle = names[names.index("call_id") + 1 : names.index("latency_ms")]
+    rest = names[names.index("latency_ms") + 1 :]
+    first, second = ({name: again[name] for name in part} for part in (middle, rest))
+    return to_json(first)[1:-1], to_json(second)[1:-1]
+
+
+def repeat_json(hit: Hit) -> bytes:
+    """The body of a call that was answered once more."""
+    middle, rest = hit.page
+    latency = to_json(round(hit.latency_ms, 1))
+    return b'{"call_id":"%b",%b,"latency_ms":%b,%b}' % (hit.call_id.encode(), middle, latency, rest)
+
+
+def to_json(value: Any) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def failure_json(failure: Failure) -> dict[str, Any]:

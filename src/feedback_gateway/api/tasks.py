@@ -4,11 +4,9 @@ Plain Starlette, as the hottest route of all: no model of the whole body is buil
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,11 +17,12 @@ from feedback_gateway.api.deps import caller_of, refuse_query, services_of
 from feedback_gateway.api.envelopes import Envelope, read_envelope
 from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, problem_response, redact
 from feedback_gateway.api.problems import limit_headers
-from feedback_gateway.api.rendering import answer_json, many_json
+from feedback_gateway.api.rendering import answer_json, many_json, repeat_json, repeat_page, to_json
 from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import GatewayError, MethodNotAllowed
 from feedback_gateway.ledger.service import warning
 from feedback_gateway.passthrough.service import Head
+from feedback_gateway.ratelimits.models import Standing
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.models import Answer, Failure
 
@@ -56,15 +55,21 @@ async def respond(request: Request, name: str) -> Response:
         return problem_response(error, call_id=request.state.call_id, headers={"allow": "POST"})
     refuse_query(request)
     require_json(request.headers)
+    body = await request.body()
+    origin = request.state.origin
+    if (hit := await services.repeats.answer(name, body, caller.consumer, origin=origin)) is not None:
+        request.state.call_id = hit.call_id
+        headers = {"x-cache": "hit", "x-cost-usd": "0"} | standing_headers(hit.standing)
+        return Response(repeat_json(hit), headers=headers, media_type="application/json")
     envelope = read_envelope(
-        parse_json(await request.body()),
+        parse_json(body),
         models={deployment.alias for deployment in services.deployments},
         versions=versions,
         most_items=services.settings.limits.items,
     )
     try:
         async with cancelled_with(request):
-            options = replace(envelope.options, origin=request.state.origin)
+            options = replace(envelope.options, origin=origin)
             envelope = replace(envelope, options=options)
             return await run(request, services, name=name, envelope=envelope, consumer=caller.consumer)
     except ClientWentAwayError:
@@ -89,6 +94,9 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
             request.state.call_id = error.call_id or request.state.call_id
             raise
         request.state.call_id = answer.call_id
+        if answer.repeat is not None:
+            page = repeat_page(answer)
+            services.repeats.remember(name, await request.body(), consumer, repeat=answer.repeat, page=page)
         body, hit, about = answer_json(answer), answer.cached, account_headers(answer)
     cost = body["usage"]["cost_usd"]
     headers = {"x-cache": "hit" if hit else "miss", "x-cost-usd": cost or "unknown"} | about
@@ -97,17 +105,17 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
 
 def account_headers(answer: Answer | Head) -> dict[str, str]:
     """How the consumer's tightest limit stands, and which budget is near its end."""
-    headers: dict[str, str] = {}
-    if (standing := answer.standing) is not None:
-        headers |= limit_headers(limit=standing.limit, remaining=standing.remaining, reset_s=standing.reset_s)
+    headers = standing_headers(answer.standing)
     if answer.warnings:
         headers["x-budget-warning"] = "; ".join(warning(one) for one in answer.warnings)
     return headers
 
 
-def to_json(value: Any) -> bytes:
-    """Compact UTF-8 JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+def standing_headers(standing: Standing | None) -> dict[str, str]:
+    """How the tightest limit stands, where there is one."""
+    if standing is None:
+        return {}
+    return limit_headers(limit=standing.limit, remaining=standing.remaining, reset_s=standing.reset_s)
 
 
 @asynccontextmanager

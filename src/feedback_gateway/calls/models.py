@@ -100,6 +100,21 @@ class Payload:
     result: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAs:
+    """Where the cache has a call's answer, and the entry itself."""
+
+    key: bytes
+    entry: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Texts:
+    """What the log keeps of the texts of calls that are all alike: made once, by the first that is written."""
+
+    payload: Payload | None = field(default=None, repr=False)
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
     """One answer wanted by one consumer, and every attempt made for it.
@@ -108,9 +123,10 @@ class Call:
     tries, retries, fallbacks and the repair turn all draw from. `pending` holds what is to be over before the call is
     logged: attempts, and money being set aside; `refusals` the deployments that were last found at their limit, by
     name. `is_held` tells that there is a hold to settle, of `held_usd`; the budgets of `warnings` have reached their
-    soft limit with it. `is_answering` tells that the caller has the beginning of a streamed answer. `saved_usd` is what
-    an answer from the cache would have cost, and `origin` the request that it was made for, if any. `inputs` and
-    `result` are what users wrote and what was answered: they stay out of the representation, which may be logged.
+    soft limit with it. `is_answering` tells that the caller has the beginning of a streamed answer. `cached` tells that
+    a stored answer was given, which had cost `saved_usd`; `kept_as` is where the answer is stored, and `texts` what the
+    log keeps for calls that are all alike. `origin` is the request that it was made for, if any. `inputs` and `result`
+    are what users wrote and what was answered: they stay out of the representation, which may be logged.
     """
 
     call_id: str
@@ -132,6 +148,8 @@ class Call:
     cached: bool = False
     saved_usd: Decimal = Decimal(0)
     origin: Origin | None = None
+    kept_as: KeptAs | None = None
+    texts: Texts | None = None
     dropped_evidence: int = 0
     budgets: tuple[Budget, ...] = ()
     is_held: bool = False

@@ -34,9 +34,16 @@ def payloads_kept(kept: Payloads, redactor: Redactor) -> Callable[[Call], Payloa
 
     kept_of = {"redacted": redacted, "none": nothing, "full": in_full}[kept]
 
+    def kept_once(call: Call) -> Payload | None:
+        if call.texts is None:
+            return kept_of(call)
+        if call.texts.payload is None:
+            call.texts.payload = kept_of(call)
+        return call.texts.payload
+
     def kept_or_nothing(call: Call) -> Payload | None:
         try:
-            return kept_of(call)
+            return kept_once(call)
         except Exception as fault:  # noqa: BLE001 see the module's docstring
             frames = "".join(traceback.format_tb(fault.__traceback__))  # not its message: it may quote the text
             name = type(fault).__name__

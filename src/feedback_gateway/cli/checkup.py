@@ -7,6 +7,7 @@ from pathlib import Path
 from feedback_gateway.cli.deployment_checks import check_provider, check_time, known_providers
 from feedback_gateway.cli.findings import Finding
 from feedback_gateway.consumers.models import LOCAL_CONSUMER
+from feedback_gateway.deployments import deployments_of
 from feedback_gateway.errors import ConfigurationError, GatewayError
 from feedback_gateway.llm.embedded_client import EmbeddedClient
 from feedback_gateway.llm.models import Deployment
@@ -14,8 +15,8 @@ from feedback_gateway.llm.price_table import load_price_table
 from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.prompts.render import render
 from feedback_gateway.redis_link.link import ping
-from feedback_gateway.services import deployments_of, open_services, prompt_folders
-from feedback_gateway.settings import CacheSettings, ModelEntry, Settings, load_settings
+from feedback_gateway.services import open_services, prompt_folders
+from feedback_gateway.settings import ModelEntry, Settings, load_settings
 from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.tasks.models import CallOptions
 from feedback_gateway.tasks.registry import TaskRegistry
@@ -37,6 +38,7 @@ async def examine(config: Path | None, *, live: bool) -> list[Finding]:
     findings += without_effect(settings)
     findings += await asyncio.to_thread(lambda: [*database(settings), *prompts(settings), *taxonomy(settings)])
     findings += [finding async for finding in redis(settings)]
+    findings.append(cache(settings))
     findings += [finding async for finding in deployments(settings)]
     if live:
         findings += await live_calls(settings)
@@ -56,7 +58,6 @@ def without_effect(settings: Settings) -> Iterator[Finding]:
         "webhooks": bool(settings.webhooks),
         "digests": bool(settings.digests),
         "alerts": bool(settings.alerts),
-        "cache": settings.cache != CacheSettings(),
     }
     inert |= {
         f"tasks.{name}.{what}": True
@@ -149,6 +150,17 @@ async def redis(settings: Settings) -> AsyncIterator[Finding]:
         return
     message = f"does not answer within {REDIS_S:g} s ({silence}): each process goes on alone"
     yield Finding(state="fail", part="redis", message=message, mend="start Redis, or correct or remove redis_url")
+
+
+def cache(settings: Settings) -> Finding:
+    """Where answers are kept, how long, and who shares them."""
+    kept = settings.cache
+    if not kept.max_entries:
+        return Finding(state="ok", part="cache", message="is off (max_entries: 0)")
+    room = f"in this process, up to {kept.max_entries:,} in {kept.max_bytes / 1e6:g} MB"
+    where = room if settings.redis_url is None else "in Redis, for all processes"
+    sharing = "all consumers share them" if kept.scope == "shared" else "each consumer has its own"
+    return Finding(state="ok", part="cache", message=f"keeps answers for {kept.ttl} {where}; {sharing}")
 
 
 async def deployments(settings: Settings) -> AsyncIterator[Finding]:

@@ -16,6 +16,8 @@ ConfidenceSource = Literal["classifier", "model_claim"]
 Purpose = Literal["answer", "repair"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 Operation = Literal["chat", "embeddings"]
+FINISHED: frozenset[FinishReason] = frozenset({"stop", "tool_calls"})
+"""How answers end by themselves; others were cut short or refused."""
 Sink = Callable[[bytes], Awaitable[None]]
 
 
@@ -28,12 +30,31 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """Whether a stored answer may be given (`read`) and the new one be stored (`write`), and for how long, in seconds.
+
+    `ttl_s` is None where the configured time holds, and 0 stores nothing; `max_age_s` refuses older answers.
+    """
+
+    read: bool = True
+    write: bool = True
+    ttl_s: float | None = None
+    max_age_s: float | None = None
+
+
+USE_CACHE = CachePolicy()
+"""What is done unless somebody says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
     """One question to a model, rendered for those that read messages and structured for those that do not.
 
     `output_schema` is the JSON Schema (draft 2020-12) that the answer must satisfy, enumerations of this
     very request included. `task`, `items` and `taxonomy` say the same as `messages` to a model that is no
     language model: the task's name, the validated inputs of each item, and the categories to choose from.
+    `prompt_digest` stands for the file that they were rendered from, and `fence` is the token, drawn for this request
+    alone, that the messages carry around texts of users.
     """
 
     model: str
@@ -45,6 +66,9 @@ class CompletionRequest:
     task: str
     items: tuple[Mapping[str, Any], ...] = ()
     taxonomy: Mapping[str, Any] | None = None
+    prompt_digest: str = ""
+    fence: str = ""
+    cache: CachePolicy = USE_CACHE
 
     @property
     def is_streamed(self) -> bool:
@@ -68,6 +92,7 @@ class ForwardRequest:
     max_tokens: int
     sink: Sink | None = None
     purpose: Purpose = "answer"
+    cache: CachePolicy = USE_CACHE
 
     @property
     def is_streamed(self) -> bool:

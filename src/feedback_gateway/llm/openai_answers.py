@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from feedback_gateway.llm.models import FinishReason, Operation, Usage
+from feedback_gateway.llm.models import FINISHED, FinishReason, Operation, Usage
 from feedback_gateway.llm.usage import estimate, usage_of
 
 Parts = dict[str, msgspec.Raw]
@@ -72,12 +72,13 @@ def is_answer(parts: Parts | None, operation: Operation) -> bool:
 
 
 def finish_of(parts: Parts) -> FinishReason:
-    """Why the first choice ended."""
+    """Why the first choice ended, or the first of those that did not end by themselves."""
     try:
         endings = ENDINGS.decode(parts.get("choices", b"[]"))
     except msgspec.DecodeError:
         return "other"
-    return FINISH.get(endings[0].finish_reason or "", "other") if endings else "stop"
+    reasons: list[FinishReason] = [FINISH.get(ending.finish_reason or "", "other") for ending in endings]
+    return next((reason for reason in reasons if reason not in FINISHED), reasons[0] if reasons else "stop")
 
 
 def usage_in(parts: Parts) -> Usage | None:

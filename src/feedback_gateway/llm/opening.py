@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from feedback_gateway.clock import Clock
 from feedback_gateway.llm.budgeting import Purse
+from feedback_gateway.llm.caching import AnswerCache
 from feedback_gateway.llm.chains import Fallbacks
 from feedback_gateway.llm.choosing import Routing
 from feedback_gateway.llm.health import Rules
@@ -52,6 +53,7 @@ def stack_of(
     *,
     purse: Purse,
     limiter: RateLimiter,
+    cache: AnswerCache,
     clock: Clock,
 ) -> Stack:
     """The wrappers over all deployments."""
@@ -66,6 +68,7 @@ def stack_of(
         backoff_s=settings.retry.backoff.total_seconds(),
         max_backoff_s=settings.retry.max_backoff.total_seconds(),
         limiter=limiter,
+        cache=cache,
         clock=clock,
         random=Random(),  # noqa: S311 chooses deployments, keeps no secret
     )

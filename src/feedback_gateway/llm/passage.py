@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import ProviderError, ProviderUnavailable
-from feedback_gateway.llm.models import Abandoned, FinishReason, ForwardAnswer, ForwardRequest, Sink, Usage
+from feedback_gateway.llm.models import FINISHED, Abandoned, FinishReason, ForwardAnswer, ForwardRequest, Sink, Usage
 from feedback_gateway.llm.openai_answers import FINISH, Reply, member, renamed, said_in, split, usage_in
 from feedback_gateway.llm.openai_events import DONE, END, event
 from feedback_gateway.llm.usage import estimate
@@ -87,8 +87,9 @@ class Passage:
         self._usage = usage_in(parts) or self._usage
         self._model = self._model or str(member(parts, "model") or "")
         for choice in choices:
-            if isinstance(choice, Mapping) and (reason := choice.get("finish_reason")):
-                self._finish = self._finish or FINISH.get(reason, "other")
+            reason = choice.get("finish_reason") if isinstance(choice, Mapping) else None
+            if reason and (self._finish is None or self._finish in FINISHED):
+                self._finish = FINISH.get(reason, "other")
         if not self._wants_usage and parts.pop("usage", None) is not None and not choices:
             return
         if not self._call.is_answering:

@@ -6,6 +6,7 @@ from random import Random
 
 from feedback_gateway.clock import Clock
 from feedback_gateway.llm.budgeting import CoveringClient, Purse, ReservingClient
+from feedback_gateway.llm.caching import AnswerCache, CachingClient
 from feedback_gateway.llm.chains import Fallbacks
 from feedback_gateway.llm.choosing import Chooser, Routing
 from feedback_gateway.llm.deadline import DeadlineClient
@@ -16,8 +17,10 @@ from feedback_gateway.llm.metering import MeteringClient
 from feedback_gateway.llm.models import (
     AnswerT,
     Client,
+    Completion,
     CompletionClient,
     Deployment,
+    ForwardAnswer,
     ForwardClient,
     Forwarder,
     Leaf,
@@ -25,19 +28,21 @@ from feedback_gateway.llm.models import (
     RequestT,
 )
 from feedback_gateway.llm.retrying import RetryingClient
-from feedback_gateway.llm.validating import ValidatingClient
+from feedback_gateway.llm.stored import Entries, Stored, unchanged
+from feedback_gateway.llm.validating import ValidatingClient, proven
 from feedback_gateway.ratelimits.models import RateLimiter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Reserving → deadline → (validating) → retrying → fallback → limiting → covering → metering → provider.
+    """Caching → reserving → deadline → (validating) → retrying → fallback → limiting → covering → metering → provider.
 
-    Money is set aside before anything is asked, with a deadline of its own so that a refusal says why; the repair turn
-    stands inside the deadline; rounds stand outside the choice of deployments, so that nobody waits while another
-    deployment may be asked; a request over a deployment's limit is no attempt, and each attempt is covered before it
-    begins; metering stands innermost, because failed attempts cost money too, and tells the deployment's health, which
-    is one for both kinds of requests.
+    A stored answer costs nothing, so it is looked for before all else, where there is a cache. Money is set aside
+    before anything is asked, with a deadline of its own so that a refusal says why; the repair turn stands inside the
+    deadline; rounds stand outside the choice of deployments, so that nobody waits while another deployment may be
+    asked; a request over a deployment's limit is no attempt, and each attempt is covered before it begins; metering
+    stands innermost, because failed attempts cost money too, and tells the deployment's health, which is one for both
+    kinds of requests.
     """
 
     deployments: Sequence[Deployment]
@@ -50,14 +55,23 @@ class Stack:
     limiter: RateLimiter
     clock: Clock
     random: Random
+    cache: AnswerCache | None = None
 
     def tasks(self, provider: Callable[[Deployment], Provider]) -> CompletionClient:
         """The client of the tasks, whose answers are held to their schemas."""
-        return self._paid(ValidatingClient(self._rounds(provider)))
+        asking = self._paid(ValidatingClient(self._rounds(provider)))
+        if self.cache is None:
+            return asking
+        return CachingClient(asking, self.cache, Entries(Stored[Completion], proven), deployments=self.deployments)
 
     def forward(self, forwarder: Callable[[Deployment], Forwarder]) -> ForwardClient:
         """The client of requests that are passed on."""
-        return self._paid(self._rounds(forwarder))
+        asking = self._paid(self._rounds(forwarder))
+        if self.cache is None:
+            return asking
+        return CachingClient(
+            asking, self.cache, Entries(Stored[ForwardAnswer], unchanged), deployments=self.deployments
+        )
 
     def _paid(self, client: Client[RequestT, AnswerT]) -> Client[RequestT, AnswerT]:
         return ReservingClient(

@@ -65,6 +65,14 @@ def validated(completion: Completion, request: CompletionRequest) -> Completion:
     return replace(completion, value=value)
 
 
+def proven(completion: Completion, request: CompletionRequest) -> Completion | None:
+    """A completion that was kept elsewhere meanwhile, None where its value does not satisfy the request's schema."""
+    try:
+        return validated(completion, request)
+    except (ValueError, TypeError):  # it may hold what JSON cannot
+        return None
+
+
 def parse(completion: Completion) -> dict[str, Any]:
     """The JSON object in the completion's text."""
     try:

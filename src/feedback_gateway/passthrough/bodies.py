@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from feedback_gateway.errors import MalformedRequest, Problem
-from feedback_gateway.llm.models import Operation
+from feedback_gateway.llm.models import USE_CACHE, CachePolicy, Operation
 from feedback_gateway.llm.tokens import bytes_of
+from feedback_gateway.passthrough.cache_controls import read_policy
 
 MOST_CHOICES = 128
 IMAGE_TOKENS = 50_000
@@ -38,11 +39,13 @@ class Asked:
     is_streamed: bool = False
     unbounded: str | None = None
     shown: Mapping[str, Any] = field(repr=False)
+    cache: CachePolicy = USE_CACHE
 
 
 def read_chat(value: Any, *, length: int) -> Asked:
     """A chat completion of `length` bytes. Raises MalformedRequest that names the place."""
     body, model = with_model(value)
+    cache = read_policy(body.pop("cache", None))
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise malformed("messages", "give a list of at least one message")
@@ -64,15 +67,18 @@ def read_chat(value: Any, *, length: int) -> Asked:
         is_streamed=bool(stream),
         unbounded=unbounded_in(body, messages),
         shown=without(pictures, body) if pictures else body,
+        cache=cache,
     )
 
 
 def read_embeddings(value: Any, *, length: int) -> Asked:
     """Texts or tokens to embed, `length` bytes of them. Raises MalformedRequest that names the place."""
     body, model = with_model(value)
+    cache = read_policy(body.pop("cache", None))
     if not isinstance(body.get("input"), str | list) or not body["input"]:
         raise malformed("input", "give a text, or a list of texts or of tokens")
-    return Asked(operation="embeddings", model=model, body=body, size=size_of(body, length=length), most=0, shown=body)
+    size = size_of(body, length=length)
+    return Asked(operation="embeddings", model=model, body=body, size=size, most=0, shown=body, cache=cache)
 
 
 def with_model(value: Any) -> tuple[dict[str, Any], str]:

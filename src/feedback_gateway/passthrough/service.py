@@ -143,7 +143,12 @@ class Passthrough:
             if is_charged:
                 body = {**body, "max_completion_tokens": most}
         return ForwardRequest(
-            operation=asked.operation, model=asked.model, body=body, size=asked.size, max_tokens=most * asked.choices
+            operation=asked.operation,
+            model=asked.model,
+            body=body,
+            size=asked.size,
+            max_tokens=most * asked.choices,
+            cache=asked.cache,
         )
 
 

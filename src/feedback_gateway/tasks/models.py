@@ -1,14 +1,16 @@
 """What a caller asks of a task and what comes back for each item."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
-from feedback_gateway.calls.models import Receipt
+from feedback_gateway.calls.models import KeptAs, Receipt, Texts
 from feedback_gateway.errors import GatewayError
 from feedback_gateway.ledger.models import Standing as BudgetStanding
 from feedback_gateway.observability.models import Origin
 from feedback_gateway.ratelimits.models import Standing as RateStanding
+from feedback_gateway.tasks.registry import Task
 
 CacheMode = Literal["use", "bypass", "refresh"]
 
@@ -40,10 +42,33 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """What it takes to give a stored answer again to the very same request, without reading that.
+
+    `version` is the prompt version that was asked for, `tokens` what the call counts as against limits, `saved_usd`
+    what the stored answer cost; `inputs`, `result` and `texts` are for the log.
+    """
+
+    task: Task
+    version: int | None
+    model: str
+    kept: KeptAs
+    deployment: str
+    saved_usd: Decimal
+    tokens: int
+    timeout_s: float | None
+    dropped: int
+    inputs: Mapping[str, Any] = field(repr=False)
+    result: Mapping[str, Any] = field(repr=False)
+    texts: Texts = field(default_factory=Texts, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The checked answer for one item, with what it cost.
 
-    `standing` is how the tightest rate limit of the consumer stands; `warnings` are budgets near their limit.
+    `standing` is how the tightest rate limit of the consumer stands; `warnings` are budgets near their limit. `repeat`
+    is there where the same request may be answered from the cache without being read.
     """
 
     call_id: str
@@ -58,6 +83,7 @@ class Answer:
     receipt: Receipt
     standing: RateStanding | None = None
     warnings: tuple[BudgetStanding, ...] = ()
+    repeat: Repeat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from feedback_gateway.calls.models import Call
@@ -13,14 +14,14 @@ from feedback_gateway.clock import Clock
 from feedback_gateway.consumers.admission import Admission
 from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, Problem
-from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
+from feedback_gateway.llm.models import CachePolicy, Completion, CompletionClient, CompletionRequest
 from feedback_gateway.llm.tokens import token_estimate
-from feedback_gateway.observability.models import Origin
+from feedback_gateway.prompts.models import Prompt
 from feedback_gateway.prompts.render import render
 from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.tasks.checks import Checked, check_answer
 from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, parse_item, text_problems
-from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference
+from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference, Repeat
 from feedback_gateway.tasks.registry import Task, TaskRegistry
 from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
 
@@ -49,7 +50,8 @@ class Order:
     review_below: float | None
     consumer: Consumer
     ends_at: float | None
-    origin: Origin | None
+    options: CallOptions
+    version: int | None
 
 
 class TaskService:
@@ -138,7 +140,8 @@ class TaskService:
 
     def _order(self, name: str, *, consumer: Consumer, options: CallOptions) -> Order:
         preference = self._preferences.get(name, NO_PREFERENCE)
-        task = self._registry.get(name, options.prompt_version or preference.version)
+        version = options.prompt_version or preference.version
+        task = self._registry.get(name, version)
         model = options.model or preference.model or task.prompt.model
         if options.model is not None and options.model not in self._aliases:
             known = ", ".join(self._aliases)
@@ -152,7 +155,8 @@ class TaskService:
             review_below=preference.review_below,
             consumer=consumer,
             ends_at=None if options.timeout_s is None else self._clock.monotonic() + options.timeout_s,
-            origin=options.origin,
+            options=options,
+            version=version,
         )
 
     async def _outcome(self, order: Order, raw: object) -> Answer | Failure:
@@ -164,14 +168,15 @@ class TaskService:
             mask = None if self._redactor is None else self._redactor.session()
             request = self._request(order, inputs if mask is None else mask.mask(inputs), taxonomy)
             remaining_s = self._remaining(order)
-            standing = await self._admission.admit(order.consumer, tokens=token_estimate(request))
+            tokens = token_estimate(request)
+            standing = await self._admission.admit(order.consumer, tokens=tokens)
             async with self._recorder.record(
                 order.consumer,
                 order.task.name,
                 order.task.prompt.version,
                 order.model,
                 timeout_s=remaining_s,
-                origin=order.origin,
+                origin=order.options.origin,
             ) as call:
                 call.inputs = item.inputs
                 completion = await self._client.complete(request, call)
@@ -198,21 +203,26 @@ class TaskService:
             receipt=call.receipt(),
             standing=standing,
             warnings=call.warnings,
+            repeat=repeat_of(order, call, tokens=tokens),
         )
 
     def _request(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> CompletionRequest:
         """The question to the model, with the taxonomy, which is nobody's feedback and so is never masked."""
         prompt = order.task.prompt
         inputs = {**inputs, "taxonomy": taxonomy.as_json()}
+        fence = self._new_fence()
         return CompletionRequest(
             model=order.model,
-            messages=render(prompt, inputs, fence=self._new_fence()),
+            messages=render(prompt, inputs, fence=fence),
             output_schema=order.task.answer_schema(inputs),
             max_tokens=prompt.max_tokens,
             temperature=prompt.temperature,
             task=prompt.name,
             items=(inputs,),
             taxonomy=inputs["taxonomy"],
+            prompt_digest=prompt.digest,
+            fence=fence,
+            cache=policy_of(order.options, prompt),
         )
 
     def _check(self, order: Order, completion: Completion, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> Checked:
@@ -261,6 +271,34 @@ class TaskService:
         if remaining <= 0:
             raise DeadlineExceeded("the request's time was over before this item's turn")
         return remaining
+
+
+def policy_of(options: CallOptions, prompt: Prompt) -> CachePolicy:
+    """How stored answers are treated, by the caller's word and the prompt's time."""
+    return CachePolicy(
+        read=options.cache == "use",
+        write=options.cache != "bypass",
+        ttl_s=None if prompt.cache_ttl is None else prompt.cache_ttl.total_seconds(),
+    )
+
+
+def repeat_of(order: Order, call: Call, *, tokens: int) -> Repeat | None:
+    """What answers the same request again, where its answer is stored and may be given."""
+    if call.kept_as is None or call.inputs is None or call.result is None or order.options.cache != "use":
+        return None
+    return Repeat(
+        task=order.task,
+        version=order.version,
+        model=order.model,
+        kept=call.kept_as,
+        deployment=call.deployment or "",
+        saved_usd=call.saved_usd if call.cached else call.receipt().cost_usd or Decimal(0),
+        tokens=tokens,
+        timeout_s=order.options.timeout_s,
+        dropped=call.dropped_evidence,
+        inputs=call.inputs,
+        result=call.result,
+    )
 
 
 def begin(work: Coroutine[Any, Any, T], live: set[asyncio.Task[Any]]) -> asyncio.Task[T]:
