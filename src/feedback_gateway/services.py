@@ -31,7 +31,7 @@ from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
 from feedback_gateway.llm.caching import AnswerCache
 from feedback_gateway.llm.health_watch import HealthWatch
-from feedback_gateway.llm.models import Deployment, ForwardClient, Provider
+from feedback_gateway.llm.models import CompletionClient, Deployment, ForwardClient, Provider
 from feedback_gateway.llm.opening import fallbacks_of, stack_of
 from feedback_gateway.llm.providers import Providers
 from feedback_gateway.observability.watching import Watch, open_watch
@@ -121,7 +121,7 @@ async def open_services(
         providers = Providers(stack, clock=clock)
         cache = cache_of(settings, redis, clock=clock)
         wrappers = stack_of(settings, deployments, redis, purse=books.purse, limiter=limiter, cache=cache, clock=clock)
-        watch.read(writer=books.writer, calls=books.recorder, reports=wrappers.health.reports, redis=redis)
+        watch.read(books, health=wrappers.health, cache=cache, redis=redis)
         forward, admission = wrappers.forward(providers.forwarder), Admission(limiter)
         yield Services(
             settings=settings,
@@ -136,23 +136,47 @@ async def open_services(
             rate_limiter=limiter,
             watch=watch,
             cache=cache,
-            tasks=TaskService(
+            tasks=tasks_of(
+                settings,
+                deployments,
                 registry=registry,
                 client=wrappers.tasks(provider or providers.client),
-                recorder=books.recorder,
+                books=books,
                 admission=admission,
-                redactor=books.redactor if settings.redaction.before_provider else None,
                 taxonomy=taxonomy,
-                preferences=preferences_of(settings, registry),
-                aliases=aliases_of(deployments),
-                limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
                 clock=clock,
-                new_fence=Fences(),
             ),
             passthrough=passthrough_of(settings, deployments, client=forward, recorder=books.recorder, limiter=limiter),
             repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
             warm_up=providers.warm_up,
         )
+
+
+def tasks_of(
+    settings: Settings,
+    deployments: Iterable[Deployment],
+    *,
+    registry: TaskRegistry,
+    client: CompletionClient,
+    books: Books,
+    admission: Admission,
+    taxonomy: Taxonomy,
+    clock: Clock,
+) -> TaskService:
+    """What runs tasks."""
+    return TaskService(
+        registry=registry,
+        client=client,
+        recorder=books.recorder,
+        admission=admission,
+        redactor=books.redactor if settings.redaction.before_provider else None,
+        taxonomy=taxonomy,
+        preferences=preferences_of(settings, registry),
+        aliases=aliases_of(deployments),
+        limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
+        clock=clock,
+        new_fence=Fences(),
+    )
 
 
 def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObserver, clock: Clock) -> Books:

@@ -38,6 +38,8 @@ async def test_call_is_counted_on_its_way(client: httpx.AsyncClient) -> None:
     assert shown["tokens_total", "scripted/one uncached_input default"] == 100
     assert shown["cost_usd_total", "default mood"] == pytest.approx(0.000054)
     assert shown["http_requests_in_flight", ""] == 1
+    assert (shown["cache_hits_total", ""], shown["cache_bytes", ""] >= 0) == (0, True)
+    assert shown["deployment_cooling_down", "scripted/one"] == 0
     assert (shown["calls_open", ""], shown["calls_settling", ""], shown["reserved_usd", ""]) == (0, 0, 0)
     assert shown["call_log_written_total", ""] + shown["call_log_waiting", ""] == 1
     assert [value for name, value in shown.items() if name[0] == "build_info"] == [1]
@@ -118,3 +120,17 @@ async def test_gauges_follow_what_waits(client: httpx.AsyncClient, services: Ser
 
     assert consumer["call_id"]
     assert (during["calls_open", ""], after["calls_open", ""]) == (1, 0)
+
+
+async def test_answers_given_again_are_counted_with_what_they_save(client: httpx.AsyncClient) -> None:
+    """The second time it is no attempt, and costs nothing."""
+    for _ in range(2):
+        await client.post("/v1/mood", json={"text": "fine"})
+
+    shown = await samples(client)
+
+    assert shown["calls_total", "false default ok mood"] == 1
+    assert shown["calls_total", "true default ok mood"] == 1
+    assert shown["attempts_total", "scripted/one ok"] == 1
+    assert shown["cache_hits_total", ""] == 1
+    assert shown["saved_usd_total", "default mood"] == pytest.approx(0.000054)

@@ -104,6 +104,15 @@ class DeploymentReport(Protocol):
         ...
 
 
+class Cache(Protocol):
+    """The cache of answers."""
+
+    @property
+    def state(self) -> CacheCounts:
+        """How it is doing."""
+        ...
+
+
 class Writer(Protocol):
     """Whoever writes the call log."""
 
@@ -131,11 +140,36 @@ class Link(Protocol):
         ...
 
 
-def figures_of(
-    *, writer: Writer, calls: CallsUnderWay, reports: Callable[[], Iterable[DeploymentReport]], redis: Link | None
-) -> list[Figure]:
+class Books(Protocol):
+    """What is kept in the database, as far as it is shown."""
+
+    @property
+    def writer(self) -> Writer:
+        """Whoever writes the call log."""
+        ...
+
+    @property
+    def recorder(self) -> CallsUnderWay:
+        """Whoever knows the calls that are not over."""
+        ...
+
+
+class Health(Protocol):
+    """How all deployments stand."""
+
+    def reports(self) -> Iterable[DeploymentReport]:
+        """One for each."""
+        ...
+
+
+def figures_of(books: Books, *, health: Health, cache: Cache, redis: Link | None) -> list[Figure]:
     """The figures of the parts that every gateway has."""
-    found = [*log_figures(lambda: writer.state), *call_figures(calls), *deployment_figures(reports)]
+    found = [
+        *log_figures(lambda: books.writer.state),
+        *call_figures(books.recorder),
+        *deployment_figures(health.reports),
+        *cache_figures(lambda: cache.state),
+    ]
     return found if redis is None else [*found, *breaker_figures({"redis": lambda: redis.state.is_open})]
 
 

@@ -13,15 +13,7 @@ from feedback_gateway.observability.figures import Registry
 from feedback_gateway.observability.logs import log_request
 from feedback_gateway.observability.metrics import Metrics
 from feedback_gateway.observability.models import ServedRequest
-from feedback_gateway.observability.sources import (
-    CallsUnderWay,
-    DeploymentReport,
-    Link,
-    Writer,
-    build_figures,
-    count,
-    figures_of,
-)
+from feedback_gateway.observability.sources import Books, Cache, Health, Link, build_figures, count, figures_of
 from feedback_gateway.observability.spans import call_spans, request_span
 from feedback_gateway.settings import Settings
 
@@ -40,16 +32,9 @@ class Watch:
         self._traces = traces
         self._clock = clock
 
-    def read(
-        self,
-        *,
-        writer: Writer,
-        calls: CallsUnderWay,
-        reports: Callable[[], Iterable[DeploymentReport]],
-        redis: Link | None,
-    ) -> None:
+    def read(self, books: Books, *, health: Health, cache: Cache, redis: Link | None) -> None:
         """Show how these stand, whenever somebody asks."""
-        self.registry.add(figures_of(writer=writer, calls=calls, reports=reports, redis=redis))
+        self.registry.add(figures_of(books, health=health, cache=cache, redis=redis))
 
     def observe_call(self, call: Call) -> None:
         """A call has been logged."""
