@@ -284,7 +284,7 @@ async def test_provider_that_quotes_prompt_and_key_is_not_repeated(
     leaks, statuses = [], []
     with respx.mock(assert_all_called=False) as wire:
         for end in ends:  # each to a gateway of its own, or the deployment would be left alone after a few
-            async with opened(settings_for(database_url, model="groq/gpt-4o-mini")) as (client, services):
+            async with opened(settings_for(database_url, model="deepinfra/gpt-4o-mini")) as (client, services):
                 wire.route(host="model.test").mock(side_effect=end)
                 response = await client.post("/v1/sentiment", json={"text": SAID})
                 statuses.append(response.status_code)
