@@ -155,8 +155,8 @@ def test_each_worker_tells_the_metrics_of_all(start: Start) -> None:
     before = set(Path("/dev/shm").glob("feedback-gateway-metrics-*"))
     process = start("serve", "--port", "0", "--workers", "2")
     url = announced(process)
-    for _ in range(20):
-        post(f"{url}/v1/severity", {"text": "It crashes"})
+    for number in range(20):
+        post(f"{url}/v1/severity", {"text": f"It crashes on page {number}"})
 
     told = set()
     for _ in range(10):
