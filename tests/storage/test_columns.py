@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, literal, select, text
 from sqlalchemy.exc import StatementError
@@ -42,6 +42,7 @@ def store(engine: Engine, **values: object) -> None:
         connection.execute(insert(ledger), values)
 
 
+@settings(deadline=None)
 @given(amount=amounts)
 def test_an_amount_comes_back_digit_for_digit(engine: Engine, amount: Decimal) -> None:
     """Trailing zeros included, whatever its exponent; only a zero has no sign."""
@@ -54,6 +55,7 @@ def test_an_amount_comes_back_digit_for_digit(engine: Engine, amount: Decimal) -
     assert format(stored, "f") == format(amount, "f").removeprefix("-" if amount == 0 else "")
 
 
+@settings(deadline=None)
 @given(several=st.lists(amounts, min_size=1, max_size=30))
 def test_a_sum_of_amounts_is_exact(engine: Engine, several: list[Decimal]) -> None:
     """Equal to the sum of fractions, for any number of digits."""
@@ -89,6 +91,7 @@ def test_what_is_no_amount_is_refused(engine: Engine, amount: str) -> None:
         store(engine, amount=Decimal(amount))
 
 
+@settings(deadline=None)
 @given(left=amounts | st.none(), right=amounts | st.none())
 def test_two_amounts_are_added_exactly_and_unknown_ones_add_nothing(
     engine: Engine, left: Decimal | None, right: Decimal | None
@@ -127,6 +130,7 @@ def test_an_amount_is_plain_text_in_the_file(sqlite_engine: Engine) -> None:
     assert tuple(row) == ("text", "0.00000025")
 
 
+@settings(deadline=None)
 @given(at=st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1)), hours=st.integers(-12, 12))  # noqa: DTZ001
 def test_a_moment_comes_back_to_the_microsecond_in_utc(engine: Engine, at: datetime, hours: int) -> None:
     """Whatever zone it was given in; its day and hour are UTC's."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, bindparam, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -73,6 +73,7 @@ def test_texts_over_many_rows_are_those_that_sqlalchemy_would_compile(engine: En
         assert grown(compiled(1), compiled(2), count) == compiled(count)
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 500))
 def test_parts_are_all_of_the_rows_in_their_order(count: int) -> None:
     """And each of a size that there is a text for."""
@@ -119,6 +120,7 @@ def test_database_that_cannot_do_it_is_unavailable(engine: Engine) -> None:
     assert isinstance(caught.value.__cause__, DBAPIError)
 
 
+@settings(deadline=None)
 @given(amounts=st.lists(AMOUNTS))
 def test_sum_of_amounts_is_exact(amounts: list[Decimal]) -> None:
     """In whatever order."""
