@@ -54,7 +54,6 @@ def run_server(settings: Settings, *, host: str, port: int, workers: int) -> int
         count=workers,
         announce=announce,
         refuse_new=listener.close,
-        bury=forget_worker,
     )
     return workforce.run()
 
@@ -67,10 +66,6 @@ def prepare_to_fork(settings: Settings) -> None:
     load_libraries(deployments_of(settings))
     gc.collect()
     gc.freeze()  # or the collector would write to every page that the workers share
-
-
-def forget_worker(pid: int) -> None:
-    """Clear away what the worker of that number, which has ended, has left: nothing yet."""
 
 
 def serve_in_this_process(

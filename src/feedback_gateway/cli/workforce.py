@@ -53,8 +53,8 @@ class Worker:
 class Workforce:
     """Runs `work` in `count` forks; `work` is given its Post and returns its exit code.
 
-    The first worker starts alone, so that what cannot work is told once. `announce` is called when all are ready, and
-    `bury` with the number of each process that has ended. Nothing in this process may have threads.
+    The first worker starts alone, so that what cannot work is told once. `announce` is called when all are ready,
+    `refuse_new` when they are about to end. Nothing in this process may have threads.
     """
 
     def __init__(
@@ -64,13 +64,11 @@ class Workforce:
         count: int,
         announce: Callable[[], None],
         refuse_new: Callable[[], None],
-        bury: Callable[[int], None],
     ) -> None:
         self._work = work
         self._count = count
         self._announce = announce
         self._refuse_new = refuse_new
-        self._bury = bury
         self._workers: dict[int, Worker] = {}
         self._wanted = 1
         self._is_announced = False
@@ -157,7 +155,6 @@ class Workforce:
                 if worker.ready in selector.get_map():
                     selector.unregister(worker.ready)
                 os.close(worker.ready)
-                self._bury(worker.pid)
                 self._miss(worker, os.waitstatus_to_exitcode(status))
 
     def _ended(self) -> Iterator[tuple[Worker, int]]:

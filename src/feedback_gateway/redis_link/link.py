@@ -18,7 +18,7 @@ from feedback_gateway.redis_link.models import RedisSilentError, RedisState
 
 PATIENCE_S = 0.05
 SLICES = 10
-HELD_UP = 10
+HELD_UP = 3
 """Patience with a Redis that may be well, as this process is held up: so many times longer."""
 COMMAND_S = 1.0
 REST_S = 3.0
