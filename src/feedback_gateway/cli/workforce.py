@@ -136,6 +136,8 @@ class Workforce:
         return None
 
     def _note_ready(self, selector: selectors.BaseSelector, worker: Worker) -> None:
+        if worker.pid not in self._workers:
+            return  # it ended, and that was heard of first
         selector.unregister(worker.ready)
         if not os.read(worker.ready, 1):
             return  # it has ended, which SIGCHLD tells
