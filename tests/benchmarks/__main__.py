@@ -20,11 +20,11 @@ from rich.table import Table
 from feedback_gateway.settings import load_settings
 from tests.benchmarks import workload
 from tests.benchmarks.embedded import measure_limits
+from tests.benchmarks.floor import PROVIDER_URL
 from tests.benchmarks.layers import layers_of, measure_layers
 from tests.benchmarks.load import Load, Target, put_load_on, together
 from tests.benchmarks.memory import Memory, watch_memory
 from tests.benchmarks.processes import GATEWAY, Server, running
-from tests.benchmarks.serving import PROVIDER_URL
 from tests.benchmarks.tables import console, number, ratio, table
 
 SERVING = ("-m", "tests.benchmarks.serving")

@@ -5,17 +5,20 @@ Reads JSON, sends it on over one pooled client, and gives back what came; nothin
 
 import json
 import os
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.benchmarks.serving import PROVIDER_URL, serve
+PROVIDER_URL = "BENCHMARK_PROVIDER_URL"
 
 
 def pass_through(client: aiohttp.ClientSession) -> Starlette:
@@ -39,8 +42,12 @@ async def pooled() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def main() -> None:
     """Serve until the process is ended."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    sys.stdout.write(f"floor at http://127.0.0.1:{listener.getsockname()[1]}\n")
+    sys.stdout.flush()
     async with pooled() as client:
-        await serve(pass_through(client))
+        config = uvicorn.Config(pass_through(client), http="httptools", log_level="error", access_log=False)
+        await uvicorn.Server(config).serve(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from tests.benchmarks.contest import FULL, SINGLE, SLOW, Contestant, hold, order
 from tests.benchmarks.generator import generate
-from tests.benchmarks.ours import ADAPTED, OPENAI, Gateway, ours
+from tests.benchmarks.ours import DIRECT, THROUGH_LITELLM, Gateway, ours
 from tests.benchmarks.peers import PATH, Floor, LiteLLM, MissingError, Peer, Portkey, Question, Running, chat_body
 from tests.benchmarks.processes import Server, on_cpu, running
 from tests.benchmarks.tables import console, number, table
@@ -80,12 +81,12 @@ class Contest:
 
         return begun(STRAIGHT, Running(self.provider, ask))
 
-    def ours(self, name: str, *, model: str = OPENAI, redis_url: str | None = None) -> Gateway:
+    def ours(self, name: str, *, params: Mapping[str, Any] = DIRECT, redis_url: str | None = None) -> Gateway:
         """Our gateway."""
         place = self._place(name)
         with on_cpu(0):
             return self._stack.enter_context(
-                ours(place, provider_url=self.provider.url, model=model, redis_url=redis_url)
+                ours(place, provider_url=self.provider.url, params=params, redis_url=redis_url)
             )
 
     def redis(self, name: str) -> RedisServer:
@@ -134,7 +135,7 @@ def pass_through(contest: Contest, effort: Effort, found: Found) -> Table:
         contest.peer(PORTKEY, Portkey()),
         contest.peer("floor: Starlette + aiohttp", Floor()),
     ]
-    direct, adapted = contest.ours("direct"), contest.ours("adapted", model=ADAPTED)
+    direct, adapted = contest.ours("direct"), contest.ours("adapted", params=THROUGH_LITELLM)
     own = [
         begun(CHAT, Running(direct.server, direct.chat)),
         begun(TASK, Running(direct.server, direct.classify)),
@@ -146,17 +147,17 @@ def pass_through(contest: Contest, effort: Effort, found: Found) -> Table:
     found.growth = growth(direct, calls=effort.lasting)
     head = (
         "",
-        "added p50",
+        "+p50 ms",
         "+p99 ms",
-        "req/s, 64",
+        "req/s",
         "CPU ms",
-        "60 ms: req/s",
-        "MiB idle",
-        "MiB end",
+        "slow: req/s",
+        "MiB",
+        "at end",
         "ready s",
     )
     rows = [[*beside(one, straight), *footprint(one)] for one in every]
-    title = "1 client: added to the provider's time. 64 clients: requests a second, CPU an answer; with a slow provider"
+    title = "1 client: time added. 64 clients: requests a second, CPU an answer; then with a provider of 60 ms"
     return table(title, head, rows)
 
 

@@ -15,8 +15,10 @@ from tests.benchmarks.processes import GATEWAY, Server, running
 BUDGET = {"limit_usd": "1000000", "period": "day"}
 LIMITS = {"requests_per_minute": 10**9, "tokens_per_minute": 2 * 10**9}
 PRICES = {"input_cost_per_token": "0.00000025", "output_cost_per_token": "0.000002"}
-OPENAI, ADAPTED = "openai/gpt-4o-mini", "mistral/mistral-small-latest"
-"""A provider that is asked directly, and one that is reached only through litellm."""
+MODEL = "openai/gpt-4o-mini"
+DIRECT: Mapping[str, Any] = {}
+THROUGH_LITELLM: Mapping[str, Any] = {"drop_params": True}
+"""A parameter of litellm's own, so that the same provider is asked through it."""
 CONSUMERS: Mapping[str, Mapping[str, Any]] = {
     "bench": {"budget": BUDGET, "limits": LIMITS},
     "poor": {"budget": {"limit_usd": "0", "period": "day"}, "limits": LIMITS},
@@ -55,12 +57,20 @@ class Gateway:
 
 
 @contextmanager
-def ours(folder: Path, *, provider_url: str, model: str = OPENAI, redis_url: str | None = None) -> Iterator[Gateway]:
+def ours(
+    folder: Path, *, provider_url: str, params: Mapping[str, Any] = DIRECT, redis_url: str | None = None
+) -> Iterator[Gateway]:
     """Start one worker over a database on disk, with consumers and keys."""
     entries = [
         {
             "model_name": alias_of(delay),
-            "litellm_params": {"model": model, "api_base": f"{provider_url}/{delay}/v1", "api_key": "none", **PRICES},
+            "litellm_params": {
+                "api_base": f"{provider_url}/{delay}/v1",
+                "api_key": "none",
+                "model": MODEL,
+                **PRICES,
+                **params,
+            },
         }
         for delay in DELAYS_MS
     ]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.benchmarks import workload
+from tests.benchmarks.floor import PROVIDER_URL
 from tests.benchmarks.processes import Server, listening, running
-from tests.benchmarks.serving import PROVIDER_URL
 from tests.servers import free_port
 
 LITELLM = "litellm[proxy]==1.106.2"

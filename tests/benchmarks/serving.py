@@ -26,8 +26,7 @@ from feedback_gateway.llm.models import Completion, CompletionRequest, Usage
 from feedback_gateway.services import open_services
 from feedback_gateway.settings import Settings
 from tests.benchmarks import workload
-
-PROVIDER_URL = "BENCHMARK_PROVIDER_URL"
+from tests.benchmarks.floor import PROVIDER_URL
 
 
 class Provider:

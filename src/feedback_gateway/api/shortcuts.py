@@ -31,7 +31,7 @@ class Shortcuts:
 
     def endpoint_for(self, scope: Scope) -> ASGIApp | None:
         """The endpoint that a request is for, noted in its scope as routes note it; None for all others."""
-        if scope["type"] != "http" or scope["root_path"]:
+        if scope["type"] != "http" or scope.get("root_path"):
             return None
         path: str = scope["path"]
         endpoint = self._endpoints.get(path)
