@@ -66,30 +66,33 @@ async def stores(name: str, store: CacheStore) -> Rows:
         await store.put(keys[next(turn) % CALLS], entry, ttl_s=600)
 
     async def get(_: int) -> None:
-        assert await store.get(keys[next(turn) % CALLS]) is not None
+        await store.get(keys[next(turn) % CALLS])
 
     return [await measured(f"put, {name}", put), await measured(f"get, {name}", get)]
 
 
 async def hits(name: str, services: Services) -> Rows:
-    """A hit through the service, for an item that is read, and for a body that is known."""
+    """A hit through the service, for an item that is read, and for a body that is known; with their share of hits.
+
+    A Redis that is too slow for the gateway's patience makes misses, which the last column tells.
+    """
+    question = {"text": workload.text()}
 
     async def item(_: int) -> None:
-        item = {"text": workload.text()}
-        answer = await services.tasks.run(workload.TASK, item, consumer=LOCAL_CONSUMER, options=OPTIONS)
-        assert answer.cached
+        await services.tasks.run(workload.TASK, question, consumer=LOCAL_CONSUMER, options=OPTIONS)
 
     async def body(_: int) -> None:
-        assert await services.repeats.answer(workload.TASK, BODY, LOCAL_CONSUMER) is not None
+        await services.repeats.answer(workload.TASK, BODY, LOCAL_CONSUMER)
 
-    item_of = {"text": workload.text()}
-    first = await services.tasks.run(workload.TASK, item_of, consumer=LOCAL_CONSUMER, options=OPTIONS)
+    first = await services.tasks.run(workload.TASK, question, consumer=LOCAL_CONSUMER, options=OPTIONS)
     assert first.repeat is not None
     services.repeats.remember(workload.TASK, BODY, LOCAL_CONSUMER, repeat=first.repeat, page=(b"", b""))
-    return [
-        await measured(f"hit in the service, item read, {name}", item, calls=CALLS // 2),
-        await measured(f"hit in the service, body known, {name}", body),
-    ]
+    rows = []
+    for what, work, calls in (("item read", item, CALLS // 2), ("body known", body, CALLS)):
+        before = services.cache.state.hits
+        row = await measured(f"hit in the service, {what}, {name}", work, calls=calls)
+        rows.append([*row, f"{(services.cache.state.hits - before) / calls:.0%}"])
+    return rows
 
 
 def settings_in(folder: Path, *, redis_url: str | None) -> Settings:
@@ -153,7 +156,7 @@ def main() -> None:
                 rows.append([f"hit over HTTP, {where}", number(load.cpu_ms * 1000), number(load.per_second)])
         finally:
             server.kill()
-    out.print(table("Stored answers", ["what", "CPU µs", "a second"], rows))
+    out.print(table("Stored answers", ["what", "CPU µs", "a second", "hits"], [[*row, ""][:4] for row in rows]))
 
 
 if __name__ == "__main__":
