@@ -119,7 +119,11 @@ def beside_the_call(response: httpx.Response) -> tuple[str, dict[str, str]]:
     document = response.json()
     text = response.text.replace(f'"{document["call_id"]}"', '""', 1)
     text = text.replace(f'"latency_ms":{json.dumps(document["latency_ms"])},', '"latency_ms":0,', 1)
-    headers = {name: value for name, value in response.headers.items() if name not in ("x-call-id", "content-length")}
+    headers = {
+        name: value
+        for name, value in response.headers.items()
+        if name not in ("x-call-id", "x-request-id", "content-length")
+    }
     assert response.headers["x-call-id"] == document["call_id"]
     return text, headers
 

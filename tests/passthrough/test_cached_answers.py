@@ -8,11 +8,25 @@ import httpx
 import openai
 import pytest
 
-from feedback_gateway.llm.scripted_server import Play
-from tests.passthrough.conftest import Gateway
+from feedback_gateway.llm.scripted_server import Play, ScriptedServer
+from feedback_gateway.settings import ModelEntry, Settings
+from tests.passthrough.conftest import Gateway, entry
 
 pytestmark = pytest.mark.anyio
 HELLO: Any = [{"role": "user", "content": "Hello!"}]
+
+
+@pytest.fixture
+def road() -> str:
+    """One of the two: answers are kept before either is taken."""
+    return "straight"
+
+
+@pytest.fixture
+def settings(settings: Settings, provider: ScriptedServer) -> Settings:
+    """A second alias, of another model."""
+    other = ModelEntry.model_validate(entry(provider, alias="other", model="hosted_vllm/other"))
+    return settings.model_copy(update={"model_list": [*settings.model_list, other]})
 
 
 async def chat(gateway: Gateway, **fields: Any) -> Any:
@@ -180,7 +194,7 @@ BODY: Any = {
 async def test_any_field_of_a_chat_body_is_a_part_of_the_question(gateway: Gateway, name: str, value: Any) -> None:
     """Known to OpenAI or not; the order of names is not."""
     headers = {"authorization": f"Bearer {gateway.client.api_key}"}
-    async with httpx.AsyncClient(base_url=gateway.url, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=60.0) as client:
         bodies = [BODY, dict(reversed(BODY.items())), BODY | {name: value}]
         responses = [await client.post("/v1/chat/completions", json=body) for body in bodies]
 

@@ -68,9 +68,11 @@ def validated(completion: Completion, request: CompletionRequest) -> Completion:
 def proven(completion: Completion, request: CompletionRequest) -> Completion | None:
     """A completion that was kept elsewhere meanwhile, None where its value does not satisfy the request's schema."""
     try:
-        return validated(completion, request)
+        found = validated(completion, request)
+        json.dumps(found.value, allow_nan=False)
     except (ValueError, TypeError):  # it may hold what JSON cannot
         return None
+    return found
 
 
 def parse(completion: Completion) -> dict[str, Any]:
