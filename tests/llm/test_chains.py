@@ -134,3 +134,20 @@ def test_whoever_may_answer_is_within_reach() -> None:
     )
 
     assert set(fallbacks.reachable("default")) == {"default", "cheap", "large", "larger", "mild"}
+
+
+async def test_nobody_waits_for_a_deployment_that_would_say_the_same() -> None:
+    """The same model under the same alias, which failed or cools down, is no hope for a request that is too long."""
+    bench = Bench(
+        {"default/a": [LONG], "default/b": [outage()], "large/c": [ProviderRejected("no", status=400)]},
+        models={"default/a": "p/m", "default/b": "p/m"},
+        weights={"default/a": 0.0},
+        context={"default": ["large"]},
+    )
+    for _ in range(4):
+        with pytest.raises(ProviderFailed) as failure:
+            await bench.complete()
+        assert not failure.value.retryable
+
+    assert bench.health["default/b"].cooldowns == 1
+    assert bench.clock.slept == []

@@ -35,24 +35,27 @@ class Absence:
     returns_at: float | None
 
 
-def failure_of(alias: str, call: Call, *, cooling: Mapping[str, Absence], now: float) -> GatewayError:
+def failure_of(
+    alias: str, call: Call, *, cooling: Mapping[str, Absence], hopeless: set[str], now: float
+) -> GatewayError:
     """The error of a call whose attempts and refusals so far are all that came; `now` in monotonic seconds.
 
     RateLimited where nothing but limits stood in the way, Unavailable where nobody knows the task, CoolingDown where
-    nobody was asked who does, else ProviderFailed. `cooling` names those of the call's deployments that cool down.
+    nobody was asked who does, else ProviderFailed. `cooling` names those of the call's deployments that cool down,
+    `hopeless` those that nobody asks again for this request.
     `retry_after` is known where it is for everyone who may be asked again.
     """
     last = [attempt for name, attempt in last_attempts(call).items() if name not in call.refusals]
     asked = {attempt.deployment for attempt in last}
-    idle = {name: one for name, one in cooling.items() if name not in asked and name not in call.refusals}
+    idle = {name: one for name, one in cooling.items() if name not in asked | call.refusals.keys() | hopeless}
     if last and not call.refusals and not idle and all(attempt.error == TaskUnsupported.code for attempt in last):
         return Unavailable(last[0].detail or "")
     told = [describe(attempt) for attempt in call.attempts if attempt.error]
     told += [refusal.error.detail for refusal in call.refusals.values()]
     told += [f"{name}: cools down after {absence.error}" for name, absence in idle.items()]
     detail = f"model {alias!r}: {'; '.join(told) or 'no deployment may be asked'}"
-    hopes = [return_of(attempt, cooling) for attempt in last if attempt.error not in FINAL]
-    hopes += [refusal.retry_at for refusal in call.refusals.values() if refusal.retry_at < math.inf]
+    hopes = [return_of(attempt, cooling, now=now) for attempt in last if attempt.deployment not in hopeless]
+    hopes += [one.retry_at for name, one in call.refusals.items() if one.retry_at < math.inf and name not in hopeless]
     hopes += [absence.returns_at for absence in idle.values()]
     waits = [max(retry_at - now, 0.0) for retry_at in hopes if retry_at is not None]
     retry_after = min(waits) if waits and len(waits) == len(hopes) else None
@@ -73,10 +76,10 @@ def failure_of(alias: str, call: Call, *, cooling: Mapping[str, Absence], now: f
     )
 
 
-def return_of(attempt: Attempt, cooling: Mapping[str, Absence]) -> float | None:
-    """When the deployment of a failed attempt may be asked again, None where nobody knows."""
+def return_of(attempt: Attempt, cooling: Mapping[str, Absence], *, now: float) -> float | None:
+    """When the deployment of a failed attempt may be asked again, None where nobody knows or at any time."""
     absence = cooling.get(attempt.deployment)
-    if absence is None or absence.returns_at is None:
+    if absence is None or absence.returns_at is None or absence.returns_at <= now:
         return attempt.retry_at
     return max(absence.returns_at, attempt.retry_at or absence.returns_at)
 

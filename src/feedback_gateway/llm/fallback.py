@@ -1,12 +1,12 @@
 """Walks the deployments of an alias, then those of its fallbacks, each once a round, and without waiting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import ProviderError, ProviderTimeout
+from feedback_gateway.errors import GatewayError, ProviderError, ProviderTimeout
 from feedback_gateway.llm.chains import Fallbacks
 from feedback_gateway.llm.choosing import Chooser
 from feedback_gateway.llm.failures import FINAL, Absence, failure_of
@@ -79,8 +79,7 @@ class FallbackClient(Generic[RequestT, AnswerT]):
                 continue
             call.deployment = answer.deployment
             return answer
-        cooling = self._cooling(request.model, call)
-        raise failure_of(request.model, call, cooling=cooling, now=self._clock.monotonic())
+        raise self._failure(request, call)
 
     def _share(self, call: Call, *, left: int) -> float | None:
         """The seconds one of `left` deployments may take, so that one that hangs leaves time for the others."""
@@ -158,17 +157,20 @@ class FallbackClient(Generic[RequestT, AnswerT]):
             if any(attempt.deployment == deployment.name for attempt in call.attempts[begun:]):
                 walk.tried.add(deployment.alias)
 
-    def _cooling(self, alias: str, call: Call) -> Mapping[str, Absence]:
-        """Those of the call's deployments that are left alone, but for whoever cannot answer it anyway."""
+    def _failure(self, request: RequestT, call: Call) -> GatewayError:
+        """What this round comes to."""
         now = self._clock.monotonic()
-        final = {attempt.deployment for attempt in call.attempts if attempt.error in FINAL}
-        found = {}
-        for name in self._chain(alias, call):
-            for deployment in self._aliases.get(name, ()):
+        hopeless = {attempt.deployment for attempt in call.attempts if attempt.error in FINAL}
+        cooling = {}
+        for alias in self._chain(request.model, call):
+            for deployment in self._aliases.get(alias, ()):
                 health = self._health[deployment.name]
-                if health.cooldown is not None and deployment.name not in final:
-                    found[deployment.name] = Absence(error=health.cooldown.error, returns_at=health.returns_at(now))
-        return found
+                if self._is_pointless(deployment, request, call):
+                    hopeless.add(deployment.name)
+                elif health.cooldown is not None:
+                    absence = Absence(error=health.cooldown.error, returns_at=health.returns_at(now))
+                    cooling[deployment.name] = absence
+        return failure_of(request.model, call, cooling=cooling, hopeless=hopeless, now=now)
 
 
 def plan(order: Sequence[Deployment], attempts_left: int, *, tried: set[str]) -> list[Deployment]:

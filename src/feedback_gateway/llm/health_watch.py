@@ -119,11 +119,6 @@ class HealthWatch:
         if change is not None and self._board is not None:
             await self._tell(self._board, deployment.name, change, now=now)
 
-    def cooling(self) -> list[str]:
-        """The deployments that are left alone at this moment; asks nobody."""
-        now = self._clock.monotonic()
-        return [name for name, health in self._healths.items() if health.state(now) == "cooling_down"]
-
     def reports(self) -> list[Report]:
         """How every deployment stands, in the order of the configuration; asks nobody."""
         now, at = self._clock.monotonic(), self._clock.now()

@@ -38,12 +38,13 @@ class MeteringClient(Generic[RequestT, AnswerT]):
         Raises DeploymentCooling, and makes no attempt, where the deployment must be left alone.
         """
         await self._inner.prepare()
+        bound_usd = bound_of(request, self._deployment)
         ticket = await self._health.admit(self._deployment)
         attempt = call.start_attempt(
             self._deployment,
             started_at=self._clock.now(),
             purpose=request.purpose,
-            bound_usd=bound_of(request, self._deployment),
+            bound_usd=bound_usd,
         )
         try:
             if self._deployment.is_free:
