@@ -10,7 +10,7 @@ from feedback_gateway.errors import ProviderUnavailable
 from feedback_gateway.llm.chains import Fallbacks
 from feedback_gateway.llm.choosing import DEFAULT, Routing
 from feedback_gateway.llm.health import Rules
-from feedback_gateway.llm.health_watch import HealthWatch
+from feedback_gateway.llm.health_watch import Board, HealthWatch
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Message, Rates
 from feedback_gateway.llm.scripted import OpenPurse, ScriptedClient, Step, answer
 from feedback_gateway.llm.stack import Stack
@@ -57,6 +57,7 @@ class Bench:
         rates: Mapping[str, Rates | None] | None = None,
         models: Mapping[str, str] | None = None,
         rules: Rules = RULES,
+        board: Board | None = None,
         weights: Mapping[str, float] | None = None,
         allowances: Mapping[str, Allowance] | None = None,
         seed: int = 0,
@@ -76,7 +77,7 @@ class Bench:
             )
             for name in scripts
         ]
-        self.health = HealthWatch(deployments, rules=rules, clock=self.clock)
+        self.health = HealthWatch(deployments, rules=rules, clock=self.clock, board=board)
         self.stack = Stack(
             deployments=deployments,
             fallbacks=Fallbacks(general=fallbacks or {}, context=context or {}, content=content or {}),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from feedback_gateway.errors import (
+    CoolingDown,
     InvalidModelOutput,
     ProviderFailed,
     ProviderRateLimited,
@@ -271,3 +272,19 @@ def test_tokens_are_estimated_from_bytes_and_the_longest_answer() -> None:
     assert token_estimate(REQUEST) == 4 + 50
     assert token_estimate(two) == 4 + 50
     assert token_estimate(replace(two, max_tokens=7)) == 4 + 7
+
+
+async def test_deployment_that_cools_down_uses_up_nothing_of_its_allowance() -> None:
+    """Nobody is admitted who is not sent."""
+    bench = Bench({"default/a": [outage()]}, allowances={"default/a": Allowance(requests_per_minute=4)})
+    with pytest.raises(ProviderFailed):
+        await bench.complete()
+    for _ in range(5):
+        with pytest.raises(CoolingDown):
+            await bench.complete(bench.call(deadline=1))
+    bench.clients["default/a"].play([GOOD])
+
+    completion = await bench.complete()
+
+    assert completion.deployment == "default/a"
+    assert bench.clock.monotonic() < 10

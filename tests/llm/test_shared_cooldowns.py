@@ -13,12 +13,14 @@ from typing import IO
 import pytest
 import redis
 
-from feedback_gateway.errors import DeploymentCooling
+from feedback_gateway.clock import SystemClock
+from feedback_gateway.errors import CoolingDown, DeploymentCooling, ProviderFailed
 from feedback_gateway.llm.health import NEUTRAL, Outcome, Rules
 from feedback_gateway.llm.health_watch import HealthWatch, field_of
 from feedback_gateway.llm.models import Deployment
 from feedback_gateway.llm.shared_cooldowns import KEY, SharedCooldowns
 from feedback_gateway.redis_link.link import open_link
+from tests.llm.bench import Bench, outage
 from tests.ratelimits.servers import LeapingClock, RedisServer
 
 LONG_S = 10.0
@@ -112,6 +114,24 @@ async def test_cooldown_is_held_to_by_the_other_from_its_next_call_on(pair: Pair
     pair.pass_time(99)
     assert await pair.answers() == [False, False]
     assert [watch.reports()[0].reason for watch in pair.watches] == ["provider-unavailable"] * 2
+
+
+@pytest.mark.anyio
+async def test_next_call_at_the_other_gateway_goes_to_nobody_who_was_found_to_fail(redis_url: str) -> None:
+    """Through all wrappers: it is told at once, and its provider hears nothing."""
+    async with AsyncExitStack() as links:
+        opened = [
+            await links.enter_async_context(open_link(redis_url, clock=SystemClock(), patience_s=LONG_S))
+            for _ in range(2)
+        ]
+        first, second = (Bench({"default/a": [outage()]}, board=SharedCooldowns(link)) for link in opened)
+        with pytest.raises(ProviderFailed):
+            await first.complete()
+
+        with pytest.raises(CoolingDown, match="default/a: cools down after provider-unavailable"):
+            await second.complete(second.call(deadline=2))
+
+        assert (first.sent, second.sent) == (3, 0)
 
 
 @pytest.mark.anyio
