@@ -146,7 +146,7 @@ async def open_services(
                 taxonomy=taxonomy,
                 clock=clock,
             ),
-            passthrough=passthrough_of(settings, deployments, client=forward, recorder=books.recorder, limiter=limiter),
+            passthrough=passthrough_of(settings, deployments, client=forward, books=books, limiter=limiter),
             repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
             warm_up=providers.warm_up,
         )
@@ -297,17 +297,17 @@ def passthrough_of(
     deployments: Sequence[Deployment],
     *,
     client: ForwardClient,
-    recorder: Recorder,
+    books: Books,
     limiter: RateLimiter,
 ) -> Passthrough:
     """What passes requests on."""
     return Passthrough(
         client=client,
-        recorder=recorder,
+        recorder=books.recorder,
         admission=Admission(limiter),
         deployments=deployments,
         fallbacks=fallbacks_of(settings),
-        masks_providers=settings.redaction.before_provider,
+        redactor=books.redactor if settings.redaction.before_provider else None,
     )
 
 

@@ -6,6 +6,7 @@
 import asyncio
 import json
 import multiprocessing
+import sys
 import time
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -73,14 +74,19 @@ async def measure(url: str) -> None:
     begun = time.process_time()
     for _ in range(REQUESTS):
         read_chat(parse_json(BODY), length=len(BODY))
-    print(f"reading the body     {(time.process_time() - begun) / REQUESTS * 1000:.3f} ms")
+    show(f"reading the body     {(time.process_time() - begun) / REQUESTS * 1000:.3f} ms")
     for name, request in (("whole answer", whole), ("streamed, 10 events", streamed)):
         await forwarder.complete(request, call())
         begun = time.process_time()
         for _ in range(REQUESTS):
             await forwarder.complete(request, call())
-        print(f"{name:20} {(time.process_time() - begun) / REQUESTS * 1000:.3f} ms")
+        show(f"{name:20} {(time.process_time() - begun) / REQUESTS * 1000:.3f} ms")
     await connections.aclose()
+
+
+def show(line: str) -> None:
+    """One line of the table."""
+    sys.stdout.write(f"{line}\n")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from feedback_gateway.errors import ProviderError, ProviderRejected, ProviderUna
 from feedback_gateway.llm.asking import Ways
 from feedback_gateway.llm.chat_answers import read_chat, tool_arguments
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Operation, Usage
-from feedback_gateway.llm.openai_endpoint import TAKE_SCHEMAS
+from feedback_gateway.llm.openai_endpoint import TAKE_SCHEMAS, without_limits
 from feedback_gateway.llm.prices import is_price
 from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES, TOO_LARGE, status_of, translate
 from feedback_gateway.llm.structured import Mode
@@ -130,7 +130,7 @@ class LiteLLMClient:
         send = litellm.acompletion if operation == "chat" else litellm.aembedding
         ours = {"_skip_mcp_handler": True} if operation == "chat" else {}  # needs a package that is not installed
         return await send(
-            **{**self._passed_on(trace), **params},
+            **{**without_limits(self._passed_on(trace), params), **params},
             **ours,
             model=self._deployment.model,
             timeout=self._deployment.timeout_s,

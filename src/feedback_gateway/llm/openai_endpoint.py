@@ -12,6 +12,8 @@ from feedback_gateway.llm.models import Deployment, Operation
 from feedback_gateway.llm.prices import is_price
 from feedback_gateway.llm.structured import Mode
 
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""The two names of the most tokens of an answer."""
 PATHS: Mapping[Operation, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 REASONING = re.compile(r"(?:ft:)?gpt-[5-9](?!-chat)")
 """OpenAI's models that think: they take `max_completion_tokens`, and a temperature only where they need not think."""
@@ -82,8 +84,8 @@ class Endpoint:
         """What is sent: what was asked for, under the provider's own names, over the deployment's defaults."""
         if operation == "embeddings":
             return {**asked, "model": self.model}
-        body = {**self.defaults, **asked, "model": self.model}
-        for name in ("max_tokens", "max_completion_tokens"):
+        body = {**without_limits(self.defaults, asked), **asked, "model": self.model}
+        for name in LIMITS:
             if name != self.limit and name in body:
                 body.setdefault(self.limit, body[name])
                 del body[name]
@@ -92,6 +94,13 @@ class Endpoint:
         elif not self.counts_streams:
             body.pop("stream_options", None)
         return body
+
+
+def without_limits(defaults: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A deployment's defaults; a request that bounds its answer by either name is bound by no default."""
+    if not any(asked.get(name) is not None for name in LIMITS):
+        return defaults
+    return {name: value for name, value in defaults.items() if name not in LIMITS}
 
 
 def endpoint_of(deployment: Deployment) -> Endpoint | None:

@@ -1,6 +1,9 @@
-"""Server-sent events: bytes in pieces to the data of each event, and back. Knows nothing of what they say."""
+"""Server-sent events: bytes in pieces to the data of each event, and back; a whole answer as if it were a stream."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import msgspec
 
 from feedback_gateway.errors import ProviderUnavailable
 from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES
@@ -32,6 +35,31 @@ class EventReader:
     def end(self) -> Iterator[bytes]:
         """What was sent last, where the stream ended without the empty line."""
         yield from self.feed(b"\n\n")
+
+
+def wants_usage(body: Mapping[str, Any]) -> bool:
+    """Whether a request asks for a last event that tells its usage."""
+    options = body.get("stream_options")
+    return isinstance(options, Mapping) and bool(options.get("include_usage"))
+
+
+def events_from(answer: bytes, *, wants_usage: bool) -> Iterator[bytes]:
+    """A whole answer, OpenAI's JSON of a chat completion, as the events of a stream, `[DONE]` included."""
+    document: dict[str, Any] = msgspec.json.decode(answer)
+    usage = document.pop("usage", None)
+    chunk = {**document, "object": "chat.completion.chunk"}
+    yield event(msgspec.json.encode({**chunk, "choices": [delta_of(choice) for choice in document["choices"]]}))
+    if wants_usage:
+        yield event(msgspec.json.encode({**chunk, "choices": [], "usage": usage}))
+    yield DONE
+
+
+def delta_of(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """A choice as one part of a stream: its calls of tools are numbered there."""
+    delta = dict(choice.get("message") or {})
+    if delta.get("tool_calls"):
+        delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(delta["tool_calls"])]
+    return {**{name: value for name, value in choice.items() if name != "message"}, "delta": delta}
 
 
 async def events_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

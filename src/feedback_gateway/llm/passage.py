@@ -8,7 +8,7 @@ from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import ProviderError, ProviderUnavailable
 from feedback_gateway.llm.models import FINISHED, Abandoned, FinishReason, ForwardAnswer, ForwardRequest, Sink, Usage
 from feedback_gateway.llm.openai_answers import FINISH, Reply, member, renamed, said_in, split, usage_in
-from feedback_gateway.llm.openai_events import DONE, END, event
+from feedback_gateway.llm.openai_events import DONE, END, event, wants_usage
 from feedback_gateway.llm.usage import estimate
 
 OK = 200
@@ -44,8 +44,7 @@ class Passage:
         self._call = call
         self._sink = sink
         self._road = road
-        options = request.body.get("stream_options")
-        self._wants_usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
+        self._wants_usage = wants_usage(request.body)
         self._model = ""
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None

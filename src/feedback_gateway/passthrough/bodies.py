@@ -11,6 +11,7 @@ import msgspec
 
 from feedback_gateway.errors import MalformedRequest, Problem
 from feedback_gateway.llm.models import USE_CACHE, CachePolicy, Operation
+from feedback_gateway.llm.openai_endpoint import LIMITS
 from feedback_gateway.llm.tokens import bytes_of
 from feedback_gateway.passthrough.cache_controls import read_policy
 
@@ -50,7 +51,8 @@ def read_chat(value: Any, *, length: int) -> Asked:
     if not isinstance(messages, list) or not messages:
         raise malformed("messages", "give a list of at least one message")
     choices = whole(body, "n", most=MOST_CHOICES) or 1
-    limits = [whole(body, name) for name in ("max_completion_tokens", "max_tokens")]
+    limits = [whole(body, name) for name in LIMITS]
+    body = {name: member for name, member in body.items() if member is not None or name not in LIMITS}
     stream = body.get("stream")
     if not isinstance(stream, bool | None):
         raise malformed("stream", "must be true or false")

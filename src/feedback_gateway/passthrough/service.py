@@ -12,7 +12,6 @@ from feedback_gateway.errors import (
     ContentRefused,
     ContextTooLong,
     CoolingDown,
-    Forbidden,
     GatewayError,
     NotFound,
     ProviderFailed,
@@ -23,12 +22,15 @@ from feedback_gateway.errors import (
 )
 from feedback_gateway.ledger.models import Standing as BudgetStanding
 from feedback_gateway.llm.chains import Fallbacks
-from feedback_gateway.llm.models import Deployment, ForwardClient, ForwardRequest, Operation, Sink
-from feedback_gateway.llm.openai_answers import value_of
+from feedback_gateway.llm.models import Deployment, ForwardAnswer, ForwardClient, ForwardRequest, Operation, Sink
+from feedback_gateway.llm.openai_answers import encode, value_of
+from feedback_gateway.llm.openai_events import events_from, wants_usage
 from feedback_gateway.llm.tokens import token_estimate
 from feedback_gateway.observability.models import Origin
 from feedback_gateway.passthrough.bodies import Asked
+from feedback_gateway.passthrough.masking import masked, texts_in
 from feedback_gateway.ratelimits.models import Standing
+from feedback_gateway.redaction.redactor import Redactor
 
 TASKS: Mapping[Operation, str] = {"chat": "chat", "embeddings": "embeddings"}
 """What the routes are called in scopes, budgets and the log."""
@@ -80,14 +82,14 @@ class Passthrough:
         admission: Admission,
         deployments: Sequence[Deployment],
         fallbacks: Fallbacks,
-        masks_providers: bool,
+        redactor: Redactor | None,
     ) -> None:
         self._client = client
         self._recorder = recorder
         self._admission = admission
         self._deployments = deployments
         self._fallbacks = fallbacks
-        self._masks = masks_providers
+        self._redactor = redactor
 
     def models(self, consumer: Consumer) -> list[str]:
         """The aliases that a consumer may ask, in the order of the configuration."""
@@ -102,8 +104,6 @@ class Passthrough:
         task = TASKS[asked.operation]
         chain = self._chain(asked.model)
         consumer.scopes.require(task=task, model=asked.model)
-        if self._masks:
-            raise Forbidden("redaction.before_provider is on, and requests are passed on as they stand")
         request = self._request(asked, chain, has_budget=bool(consumer.budgets_for(task)))
         standing = await self._admission.admit(consumer, tokens=token_estimate(request))
         call: Call | None = None
@@ -111,9 +111,8 @@ class Passthrough:
             recording = self._recorder.record(consumer, task, NO_VERSION, asked.model, timeout_s=None, origin=origin)
             async with recording as call:
                 call.inputs = asked.shown
-                if asked.is_streamed:
-                    request = replace(request, sink=Outlet(call, standing, listener).send)
-                answer = await self._client.complete(request, call)
+                sink = Outlet(call, standing, listener).send if asked.is_streamed else None
+                answer = await self._answer(replace(request, sink=sink), call)
                 call.result = value_of(answer.body) if asked.operation == "chat" and answer.body else None
         except GatewayError as error:
             if call is None:
@@ -122,6 +121,26 @@ class Passthrough:
             told.call_id, told.cost_usd = call.call_id, call.receipt().cost_usd
             raise told from None
         return Passed(head=head_of(call, standing), body=answer.body, receipt=call.receipt())
+
+    async def _answer(self, request: ForwardRequest, call: Call) -> ForwardAnswer:
+        """Ask, with placeholders for personal data where the operator wants that.
+
+        A placeholder may come in two parts of a stream, so such an answer is awaited as a whole before it is streamed.
+        """
+        if self._redactor is None:
+            return await self._client.complete(request, call)
+        mask = self._redactor.session(texts_in(request.body))
+        unstreamed = ("stream", "stream_options")
+        body = {name: value for name, value in masked(request.body, mask).items() if name not in unstreamed}
+        answer = await self._client.complete(replace(request, body=body, sink=None), call)
+        if request.operation == "chat":
+            answer = replace(answer, body=encode(mask.restore(value_of(answer.body))))
+        if request.sink is None:
+            return answer
+        call.begin_answer()
+        for data in events_from(answer.body, wants_usage=wants_usage(request.body)):
+            await request.sink(data)
+        return answer
 
     def _chain(self, alias: str) -> list[Deployment]:
         """Every deployment that may answer for an alias. Raises NotFound."""
@@ -141,7 +160,7 @@ class Passthrough:
             listed = (deployment.max_output_tokens for deployment in chain)
             most = min((DEFAULT_MAX_TOKENS, *(limit for limit in listed if limit)))
             if is_charged:
-                body = {**body, "max_completion_tokens": most}
+                body = {**body, "max_tokens": most}
         return ForwardRequest(
             operation=asked.operation,
             model=asked.model,
