@@ -1,5 +1,6 @@
 """`demo` shows the whole product on bundled feedback that may be passed on."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -46,3 +47,21 @@ def test_every_sample_row_names_a_source_whose_licence_is_noted() -> None:
 
     assert {row["source"] for row in read_sample()} == LICENSED
     assert all(f"`{source}`" in note for source in LICENSED)
+
+
+def test_the_tour_of_the_gateway_shows_failover_cache_budget_and_ledger(run: Run, tmp_path: Path) -> None:
+    """In front of scripted providers, whose own account is what the ledger says; it leaves nothing behind."""
+    done = run("demo", "--gateway")
+
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(cell_len(line) for line in done.stdout.splitlines()) <= 80
+    assert "attempt 1: openai/main: provider-unavailable (HTTP 503)" in lines
+    assert "attempt 2: openai/backup: ok" in lines
+    assert any(line.startswith("200, cache hit,") and ", 0 USD:" in line for line in lines)
+    assert any(line.startswith("100 answers, 1 request to a provider,") for line in lines)
+    assert "402 Budget exceeded, 0 requests to a provider:" in lines
+    account = re.fullmatch(r"The providers billed (\S+) USD; the ledger has (\S+) USD\.", lines[-1])
+    assert account is not None
+    assert account[1] == account[2] != "0"
+    assert list(tmp_path.iterdir()) == []
