@@ -209,8 +209,8 @@ async def test_zero_usage_stays_zero_and_none_is_guessed(gateway: Gateway, road:
     plays = iter([Play(usage=told), Play(usage=None)])
     gateway.provider.script = lambda _: next(plays)
 
-    for _ in range(2):
-        stream = await gateway.client.chat.completions.create(model="default", messages=HELLO, stream=True)
+    for seed in range(2):
+        stream = await gateway.client.chat.completions.create(model="default", messages=HELLO, seed=seed, stream=True)
         _ = [chunk async for chunk in stream]
 
     guessed, zero = await gateway.calls()
