@@ -135,12 +135,10 @@ def pass_through(contest: Contest, effort: Effort, found: Found) -> Table:
         contest.peer(PORTKEY, Portkey()),
         contest.peer("floor: Starlette + aiohttp", Floor()),
     ]
-    direct, adapted = contest.ours("direct"), contest.ours("adapted", params=THROUGH_LITELLM)
-    own = [
-        begun(CHAT, Running(direct.server, direct.chat)),
-        begun(TASK, Running(direct.server, direct.classify)),
-        begun(THROUGH, Running(adapted.server, adapted.classify)),
-    ]
+    direct = contest.ours("direct")
+    own = [begun(CHAT, Running(direct.server, direct.chat)), begun(TASK, Running(direct.server, direct.classify))]
+    adapted = contest.ours("adapted", params=THROUGH_LITELLM)
+    own.append(begun(THROUGH, Running(adapted.server, adapted.classify)))
     every = [straight, *peers, *own]
     hold(every, (SINGLE, FULL, SLOW), seconds=effort.seconds, rounds=effort.rounds)
     found.take(every)
