@@ -7,7 +7,7 @@ import pytest
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.clock import SystemClock
-from feedback_gateway.errors import DeadlineExceeded, ProviderTimeout, ProviderUnavailable
+from feedback_gateway.errors import DeadlineExceeded, ProviderRejected, ProviderTimeout, ProviderUnavailable
 from feedback_gateway.llm.deadline import DeadlineClient
 from feedback_gateway.llm.health import Rules
 from feedback_gateway.llm.health_watch import HealthWatch
@@ -131,3 +131,23 @@ async def test_deployment_that_hangs_is_given_up_after_its_own_time_limit() -> N
 
     assert (call.attempts[0].status, call.attempts[0].error) == ("failed", "provider-timeout")
     assert call.attempts[0].latency_ms >= 10
+
+
+async def test_client_that_cannot_load_says_why_in_an_attempt_that_costs_nothing() -> None:
+    """A deployment of a provider that nobody knows: without the attempt, nobody would be told what is wrong with it."""
+
+    class Unloadable(ScriptedClient):
+        async def prepare(self) -> None:
+            raise ProviderRejected("nobody knows this provider")
+
+    call = new_call(CLOCK)
+    with pytest.raises(ProviderRejected):
+        await metered(Unloadable([answer("{}")])).complete(REQUEST, call)
+
+    (attempt,) = call.attempts
+    assert (attempt.status, attempt.error, attempt.detail) == (
+        "failed",
+        "provider-rejected",
+        "nobody knows this provider",
+    )
+    assert call.owed() == ("charge", Decimal(0))

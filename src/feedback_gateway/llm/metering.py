@@ -37,15 +37,10 @@ class MeteringClient(Generic[RequestT, AnswerT]):
 
         Raises DeploymentCooling, and makes no attempt, where the deployment must be left alone.
         """
-        await self._inner.prepare()
+        await self._prepared(request, call)
         bound_usd = bound_of(request, self._deployment)
         ticket = await self._health.admit(self._deployment)
-        attempt = call.start_attempt(
-            self._deployment,
-            started_at=self._clock.now(),
-            purpose=request.purpose,
-            bound_usd=bound_usd,
-        )
+        attempt = self._begun(request, call, bound_usd=bound_usd)
         try:
             if self._deployment.is_free:
                 attempt.cost_usd = Decimal(0)
@@ -60,6 +55,18 @@ class MeteringClient(Generic[RequestT, AnswerT]):
         except asyncio.CancelledError:
             attempt.status = "abandoned"
             raise
+
+    async def _prepared(self, request: RequestT, call: Call) -> None:
+        """Let the provider's client load what it needs; a client that cannot has failed before it asked anybody."""
+        try:
+            await self._inner.prepare()
+        except ProviderError as error:
+            self._note_failure(self._begun(request, call, bound_usd=Decimal(0)), error)
+            raise
+
+    def _begun(self, request: RequestT, call: Call, *, bound_usd: Decimal | None) -> Attempt:
+        now = self._clock.now()
+        return call.start_attempt(self._deployment, started_at=now, purpose=request.purpose, bound_usd=bound_usd)
 
     async def _watched(self, request: RequestT, call: Call, attempt: Attempt, ticket: int) -> AnswerT:
         """Ask, and let it be known how that ended, whether or not anyone waits."""
