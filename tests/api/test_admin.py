@@ -16,7 +16,7 @@ from feedback_gateway.consumers.tables import keys
 from feedback_gateway.ledger.models import Hold
 from feedback_gateway.llm.scripted import ScriptedClient
 from feedback_gateway.services import Services
-from feedback_gateway.settings import Settings
+from feedback_gateway.settings import CacheSettings, Settings
 from feedback_gateway.storage.engine import open_engine
 from tests.api.access import bearer, make_key
 
@@ -26,6 +26,12 @@ CONSUMERS, KEYS, LEDGER = "/v1/admin/consumers", "/v1/admin/keys", "/v1/admin/le
 MOOD = {"text": "fine"}
 COST = "0.000054"
 JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Nothing is kept: the same question is asked, and paid for, each time."""
+    return settings.model_copy(update={"cache": CacheSettings(max_entries=0)})
 
 
 @pytest.fixture
