@@ -99,3 +99,37 @@ def test_embeddings_need_an_input() -> None:
     with pytest.raises(MalformedRequest):
         read_embeddings({"model": "m"}, length=1)
     assert read_embeddings({"model": "m", "input": [1, 2]}, length=30).most == 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"modalities": 5},
+        {"service_tier": ["priority"]},
+        {"response_format": 5},
+        {"tools": 5},
+        {"tools": [5]},
+        {"tool_choice": 5},
+        {"stream": "true"},
+        {"messages": [5]},
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [{"role": "user", "content": [None]}]},
+        {"messages": [{"role": "user", "content": [{"type": ["file"]}]}]},
+        {"models": ["openai/dearer"]},
+        {"preset": "mine"},
+    ],
+)
+def test_what_no_provider_could_take_is_told_by_name(more: dict[str, Any]) -> None:
+    """Whatever its shape it is the caller's mistake: never ours, and never a mark against a deployment."""
+    with pytest.raises(MalformedRequest) as caught:
+        read_chat(asked(**more), length=100)
+
+    assert caught.value.problems[0].loc == (next(iter(more)),)
+
+
+def test_tools_of_the_provider_are_billed_beside_the_tokens() -> None:
+    """Those of the caller are not."""
+    own = {"type": "function", "function": {"name": "f"}}
+
+    assert read_chat(asked(tools=[own]), length=100).unbounded is None
+    assert read_chat(asked(tools=[own, {"type": "web_search"}]), length=100).unbounded == "tools"

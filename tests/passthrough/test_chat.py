@@ -231,3 +231,47 @@ async def test_caller_cannot_choose_where_a_request_goes(gateway: Gateway) -> No
 
     assert all(heard.headers["authorization"].endswith("1234") for heard in gateway.provider.heard)
     assert all(heard.body["messages"] == HELLO for heard in gateway.provider.heard)
+
+
+ODD_EVENTS: Any = [
+    b'{"choices": 5}',
+    b'{"choices": [{"index": 0, "delta": {"content": "\\ud800"}}]}',
+    b'{"choices": [{"index": 0, "delta": {"content": "cut"}}]}',
+]
+
+
+@pytest.mark.parametrize("odd", ODD_EVENTS, ids=["no list of choices", "half a letter", "no end"])
+async def test_stream_with_an_odd_event_ends_in_an_error_that_is_told_and_billed(gateway: Gateway, odd: bytes) -> None:
+    """Also where litellm would end what its provider did not; nothing of it is kept for the next who asks."""
+    first = b'{"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hi"}}]}'
+    whole = b"".join(b"data: " + data + b"\n\n" for data in (first, odd))
+    headers = {"content-type": "text/event-stream"}
+    gateway.provider.script = lambda _: Play(body=whole, headers=headers)
+
+    for _ in range(2):
+        stream = await gateway.client.chat.completions.create(model="default", messages=HELLO, stream=True)
+        with pytest.raises(openai.APIError) as caught:
+            _ = [chunk async for chunk in stream]
+        assert caught.value.code == "provider_failed"
+
+    for row in await gateway.calls():
+        assert (row.status, row.error, row.cached, row.attempt_count) == ("failed", "provider-unavailable", False, 1)
+        assert row.cost_usd
+
+
+async def test_answer_that_no_text_can_hold_is_the_providers_failure(gateway: Gateway) -> None:
+    """Half of a surrogate pair, whichever road it comes by."""
+    message = b'{"role": "assistant", "content": "\\ud800"}'
+    usage = b'"usage": {"prompt_tokens": 100, "completion_tokens": 20}'
+    whole = (
+        b'{"id": "1", "choices": [{"index": 0, "finish_reason": "stop", "message": ' + message + b"}], " + usage + b"}"
+    )
+    gateway.provider.script = lambda _: Play(body=whole)
+
+    try:
+        await gateway.client.chat.completions.create(model="default", messages=HELLO)
+    except openai.APIStatusError as error:
+        assert error.status_code == 502  # noqa: PT017 or it is passed on as it was written
+
+    [row] = await gateway.calls()
+    assert row.cost_usd == COST

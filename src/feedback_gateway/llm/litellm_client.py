@@ -106,6 +106,8 @@ class LiteLLMClient:
         try:
             chunks = await self._send(litellm, "chat", {**params, "stream": True}, heard=[], trace=trace)
             while (chunk := await anext(chunks, None)) is not None:
+                if is_made_up(chunks, chunk):
+                    raise ProviderUnavailable("the stream broke off", status=200)
                 yield chunk
         except failures(litellm) as error:
             raise self.failure(error, prompt=prompt) from None
@@ -299,6 +301,12 @@ def takes_temperature(litellm: ModuleType, model: str, provider: str) -> bool:
     except litellm.UnsupportedParamsError:
         return False
     return True
+
+
+def is_made_up(chunks: Any, chunk: Any) -> bool:
+    """Whether litellm ends a stream in the place of its provider, who never said why it ended."""
+    heard = chunks.received_finish_reason or chunks.intermittent_finish_reason
+    return heard is None and any(choice.finish_reason for choice in chunk.choices)
 
 
 def note_answer(heard: list[str], details: Mapping[str, Any]) -> None:

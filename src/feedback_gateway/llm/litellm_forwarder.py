@@ -64,7 +64,7 @@ class LiteLLMForwarder:
         else:
             document = whole(document)
         return ForwardAnswer(
-            body=encode({**document, "model": self.alias}),
+            body=written({**document, "model": self.alias}, usage=usage),
             finish_reason=FINISH.get(choices[0].finish_reason or "", "other") if choices else "stop",
             model=str(answer.model or ""),
             usage=usage,
@@ -91,7 +91,7 @@ class LiteLLMForwarder:
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     return
-                yield encode(counting(chunk.model_dump(exclude_none=True)))
+                yield written(counting(chunk.model_dump(exclude_none=True)))
 
 
 def checked(request: ForwardRequest) -> dict[str, Any]:
@@ -142,6 +142,14 @@ def packed(document: dict[str, Any], *, encoding: object) -> dict[str, Any]:
         if isinstance(vector, list):
             row["embedding"] = b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     return document
+
+
+def written(document: Mapping[str, Any], *, usage: Usage | None = None) -> bytes:
+    """A document as JSON. Raises ProviderUnavailable for half of a surrogate pair, which no text holds."""
+    try:
+        return encode(document)
+    except UnicodeEncodeError:
+        raise ProviderUnavailable("the provider's answer is no text", status=200, usage=usage) from None
 
 
 def text_of(asked: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from feedback_gateway.errors import ProviderRejected, ProviderUnavailable
 from feedback_gateway.llm.asking import Ways
 from feedback_gateway.llm.chat_answers import read_chat
 from feedback_gateway.llm.models import Completion, CompletionRequest
-from feedback_gateway.llm.openai_answers import said_in, value_of
+from feedback_gateway.llm.openai_answers import said_in, usage_told, value_of
 from feedback_gateway.llm.openai_http import FAILURES
 from feedback_gateway.llm.openai_wire import Wire
 from feedback_gateway.llm.usage import estimate, usage_of
@@ -50,7 +50,8 @@ class OpenAIClient:
             raise self._wire.failure(error, asked) from None
         body = value_of(reply.body) if reply.status == HTTPStatus.OK else None
         if not isinstance(body, Mapping) or body.get("error"):
-            raise self._wire.refusal(reply, asked)
+            usage = usage_told(reply.body) if reply.status == HTTPStatus.OK else None
+            raise self._wire.refusal(reply, asked, usage=usage)
         usage = usage_of(body)
         if usage is None and not isinstance(body.get("choices"), list):
             raise ProviderUnavailable("the provider's answer is no completion", status=reply.status)

@@ -19,7 +19,7 @@ from feedback_gateway.llm.openai_answers import (
     member,
     renamed,
     split,
-    usage_in,
+    usage_told,
 )
 from feedback_gateway.llm.openai_events import events_of
 from feedback_gateway.llm.openai_http import FAILURES
@@ -52,7 +52,8 @@ class OpenAIForwarder:
     def _read(self, reply: Reply, request: ForwardRequest) -> ForwardAnswer:
         parts = split(reply.body) if reply.status == HTTPStatus.OK else None
         if parts is None or not is_answer(parts, request.operation):
-            raise self._wire.refusal(reply, request.body, usage=None if parts is None else usage_in(parts))
+            usage = usage_told(reply.body) if reply.status == HTTPStatus.OK else None
+            raise self._wire.refusal(reply, request.body, usage=usage)
         return ForwardAnswer(
             finish_reason=finish_of(parts),
             model=str(member(parts, "model") or ""),

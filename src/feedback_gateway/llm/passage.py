@@ -82,13 +82,15 @@ class Passage:
         if parts is None or member(parts, "error"):
             raise self._road.refusal(Reply(OK, {}, data), self._request.body, usage=self._billed())
         choices = member(parts, "choices") or []
+        if not isinstance(choices, list):
+            raise self._road.refusal(Reply(OK, {}, data), self._request.body, usage=self._billed())
         self._said += said_in(choices, key="delta")
         self._usage = usage_in(parts) or self._usage
         self._model = self._model or str(member(parts, "model") or "")
         for choice in choices:
             reason = choice.get("finish_reason") if isinstance(choice, Mapping) else None
             if reason and (self._finish is None or self._finish in FINISHED):
-                self._finish = FINISH.get(reason, "other")
+                self._finish = FINISH.get(str(reason), "other")
         if not self._wants_usage and parts.pop("usage", None) is not None and not choices:
             return
         if not self._call.is_answering:

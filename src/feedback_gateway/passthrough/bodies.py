@@ -19,7 +19,29 @@ MOST_CHOICES = 128
 IMAGE_TOKENS = 50_000
 """More than any listed model takes for one picture: gpt-4o-mini takes 48,169 for the largest."""
 UNBOUNDED_PARTS = frozenset({"input_audio", "file", "video_url", "audio_url", "document_url", "input_video"})
-UNBOUNDED_FIELDS = ("audio", "prediction", "web_search_options", "plugins")
+UNBOUNDED_FIELDS = ("audio", "prediction", "web_search_options", "plugins", "search_parameters", "provider")
+OPERATORS = ("models", "preset")
+"""What would let a caller choose another model than the deployment's, at another price."""
+SHAPES: Mapping[str, type | tuple[type, ...]] = {
+    "messages": list,
+    "modalities": list,
+    "response_format": dict,
+    "service_tier": str,
+    "stream": bool,
+    "stream_options": dict,
+    "tool_choice": (str, dict),
+    "tools": list,
+}
+"""What members that are read here, or that no adapter survives in another shape, are where they are given."""
+KINDS: Mapping[type | tuple[type, ...], str] = {
+    list: "a list",
+    dict: "an object",
+    str: "a text",
+    bool: "true or false",
+    (str, dict): "a text or an object",
+}
+TOOLS = ("function", "custom")
+"""Tools of the caller's own; others are the provider's, which bills their use by itself."""
 DEAR_TIERS = frozenset({"priority", "fast"})
 
 
@@ -47,17 +69,13 @@ def read_chat(value: Any, *, length: int) -> Asked:
     """A chat completion of `length` bytes. Raises MalformedRequest that names the place."""
     body, model = with_model(value)
     cache = read_policy(body.pop("cache", None))
+    check_shapes(body)
     messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
+    if not messages:
         raise malformed("messages", "give a list of at least one message")
     choices = whole(body, "n", most=MOST_CHOICES) or 1
     limits = [whole(body, name) for name in LIMITS]
     body = {name: member for name, member in body.items() if member is not None or name not in LIMITS}
-    stream = body.get("stream")
-    if not isinstance(stream, bool | None):
-        raise malformed("stream", "must be true or false")
-    if not isinstance(body.get("stream_options"), dict | None):
-        raise malformed("stream_options", "must be an object")
     pictures = list(pictures_in(messages))
     return Asked(
         operation="chat",
@@ -66,11 +84,36 @@ def read_chat(value: Any, *, length: int) -> Asked:
         size=size_of(body, length=length) - sum(map(len, pictures)) + IMAGE_TOKENS * len(pictures),
         most=max((limit for limit in limits if limit is not None), default=None),
         choices=choices,
-        is_streamed=bool(stream),
+        is_streamed=bool(body.get("stream")),
         unbounded=unbounded_in(body, messages),
         shown=without(pictures, body) if pictures else body,
         cache=cache,
     )
+
+
+def check_shapes(body: Mapping[str, Any]) -> None:
+    """Refuse what no provider could take and what is the operator's to say. Raises MalformedRequest."""
+    for name, kinds in SHAPES.items():
+        value = body.get(name)
+        if value is not None and not isinstance(value, kinds):
+            raise malformed(name, f"must be {KINDS[kinds]}")
+    for name in OPERATORS:
+        if body.get(name) is not None:
+            raise malformed(name, "which model answers is for the operator to say")
+    for name in ("messages", "tools"):
+        for place, one in enumerate(body.get(name) or ()):
+            if not isinstance(one, dict):
+                raise malformed(name, f"entry {place} must be an object")
+    for message in body.get("messages") or ():
+        if not is_content(message.get("content")):
+            raise malformed("messages", "content must be a text, a list of parts with a type each, or null")
+
+
+def is_content(content: Any) -> bool:
+    """Whether a message may say this."""
+    if isinstance(content, list):
+        return all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
+    return isinstance(content, str | None)
 
 
 def read_embeddings(value: Any, *, length: int) -> Asked:
@@ -136,6 +179,8 @@ def unbounded_in(body: Mapping[str, Any], messages: list[Any]) -> str | None:
             return name
     if "audio" in (body.get("modalities") or ()):
         return "modalities"
+    if any(tool.get("type") not in TOOLS for tool in body.get("tools") or ()):
+        return "tools"
     if body.get("service_tier") in DEAR_TIERS:
         return "service_tier"
     return next((str(part["type"]) for part in parts_in(messages) if part.get("type") in UNBOUNDED_PARTS), None)
