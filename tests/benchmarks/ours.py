@@ -35,7 +35,8 @@ class Gateway:
 
     def chat(self, delay_ms: int) -> Question:
         """A chat completion that no cache answers."""
-        return Question(path=PATH, body=chat_body(delay_ms), headers=self.headers())
+        body = json.loads(chat_body(delay_ms)) | {"cache": {"no-cache": True, "no-store": True}}
+        return Question(path=PATH, body=json.dumps(body), headers=self.headers())
 
     def classify(self, delay_ms: int, *, cache: str = "bypass", by: str = "bench") -> Question:
         """A task with the same feedback."""
