@@ -46,7 +46,7 @@ TELLING = (
     NationalId(r"\d{6}-[1-8]\d{6}", "kr.rrn"),
 )
 """The form or a strong checksum is enough."""
-TELLING_GATE = re.compile(r"(?:\d[ .+-]?){5}\d|[A-Z]{5}\d{4}|[A-Za-z]{6}[\dL-V]{2}[A-Za-z][\dL-V]{2}", re.ASCII)
+TELLING_GATE = re.compile(r"(?:\d[ .+-]?){5}\d|\b(?:[A-Z]{5}\d{4}|[A-Za-z]{6}[\dL-V]{2}[A-Za-z][\dL-V]{2})", re.ASCII)
 """What every one of them has: a cheap look before nineteen dear ones."""
 AMBIGUOUS = (
     NationalId(r"\d{3}[- .]?\d{2}[- .]?\d{4}", None, r"ssn|itin|social security(?: number)?|soc\.? sec\.?"),
@@ -81,6 +81,8 @@ AMBIGUOUS = (
     ),
 )
 """Numbers that could be anything: only after the word that names them."""
+AMBIGUOUS_GATE = re.compile(r"(?:\d[ .-]?){3}\d|\d[\dA-Za-z]{4}", re.ASCII)
+"""What every one of them has: a cheap look before the dear one for all those words."""
 
 
 class NationalIdDetector:
@@ -96,7 +98,7 @@ class NationalIdDetector:
         """Every id; compared without spaces, dashes and dots."""
         rows = [
             *(self._telling if TELLING_GATE.search(text) else ()),
-            *(self._ambiguous if self._any_cue.search(text) else ()),
+            *(self._ambiguous if AMBIGUOUS_GATE.search(text) and self._any_cue.search(text) else ()),
         ]
         for one, pattern in rows:
             for match in pattern.finditer(text):
