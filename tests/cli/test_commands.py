@@ -205,7 +205,7 @@ redis_url: redis://:hidden@127.0.0.1:1/0
     done = run("doctor")
 
     assert done.returncode == 1
-    assert "fail  redis: does not answer within 1 s (ConnectionError): each process counts" in done.stdout
+    assert "fail  redis: does not answer within 1 s (ConnectionError): each process goes on alone" in done.stdout
     assert "→ start Redis, or correct or remove redis_url" in done.stdout
     assert "hidden" not in done.stdout
     assert "no effect" not in done.stdout

@@ -146,7 +146,7 @@ async def redis(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(state="fail", part="redis", message=error.detail, mend="correct redis_url")
         return
     if silence is None:
-        yield Finding(state="ok", part="redis", message="answers; rate limits are counted there by all processes")
+        yield Finding(state="ok", part="redis", message="answers; limits, cooldowns and answers are shared there")
         return
     message = f"does not answer within {REDIS_S:g} s ({silence}): each process goes on alone"
     yield Finding(state="fail", part="redis", message=message, mend="start Redis, or correct or remove redis_url")
