@@ -1,7 +1,9 @@
 """Two gateways over one PostgreSQL and one Redis: each is restarted under load, and no call is lost or made twice."""
 
 import asyncio
+import http.client
 import itertools
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.anyio
 
 CALLERS = 6
 DEADLINE_S = 120.0
+BUSY = 200
 
 
 class Callers:
@@ -119,3 +122,58 @@ async def test_rolling_restart_loses_no_call(tmp_path: Path, provider: CountingP
     assert codes == [0, 0, 0, 0]
     complaints = [line for gateway in gateways for line in gateway.errors.splitlines()]
     assert [line for line in complaints if "Redis" not in line] == []  # on a busy machine it is slow now and then
+
+
+class Insistent:
+    """Callers in threads of their own who come back at once, each time by a new connection, until nobody lets them in.
+
+    `told` counts the statuses of their answers, `broken` names what left them in doubt.
+    """
+
+    def __init__(self, port: int, *, count: int) -> None:
+        self.told: Counter[int] = Counter()
+        self.broken: list[str] = []
+        self._port = port
+        self._busy = threading.Event()
+        self._threads = [threading.Thread(target=self._insist) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+        assert self._busy.wait(DEADLINE_S)
+
+    def end(self) -> None:
+        """Return once all were turned away."""
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+
+    def _insist(self) -> None:
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                return
+            try:
+                connection.request("GET", "/v1/models")
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.broken.append(repr(error))
+                return
+            finally:
+                connection.close()
+            self.told[answer.status] += 1
+            if self.told.total() > BUSY:
+                self._busy.set()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_gateway_that_ends_leaves_nobody_in_doubt(tmp_path: Path, workers: str) -> None:
+    """Who comes back at once is answered, refused or not let in, and never cut off after having asked."""
+    with gateway_process(tmp_path / "a", {}, "--workers", workers) as gateway:
+        insistent = Insistent(gateway.port, count=16)
+        code = gateway.stop()
+        insistent.end()
+
+    assert insistent.broken == []
+    assert set(insistent.told) <= {200, 503}
+    assert code == 0

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -135,6 +136,11 @@ def uvicorn_config(app: Application) -> uvicorn.Config:
     )
 
 
+def is_waited_at(listener: socket.socket) -> bool:
+    """Whether somebody has connected whom nobody has let in yet."""
+    return bool(select.select([listener], [], [], 0)[0])
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A bound socket that does not listen yet, so that nobody is answered before the gateway is ready."""
     address = "127.0.0.1" if host == "localhost" else host.strip("[]")
@@ -187,11 +193,16 @@ class AnnouncingServer(uvicorn.Server):
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell those who are still connected before they are left, then finish what is in flight.
+        """Let in who is at the door and nobody after them, tell all of them, then finish what is in flight.
 
-        A connection closed while a request is on its way leaves a caller who cannot know whether it was begun.
+        A connection closed while a request is on its way leaves a caller who cannot know whether it was begun; one
+        that is not taken leaves one who knows that it was not.
         """
         deadline = time.monotonic() + LINGER_S
+        while time.monotonic() < deadline and any(map(is_waited_at, sockets or ())):  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
         while self.server_state.connections and time.monotonic() < deadline:  # noqa: ASYNC110 - nobody tells of the last
             await asyncio.sleep(LINGER_S / 20)
         await super().shutdown(sockets)
