@@ -40,6 +40,9 @@ def test_event_without_end_is_no_reason_to_run_out_of_memory() -> None:
     with pytest.raises(ProviderUnavailable):
         list(EventReader().feed(b"data: " + b"x" * MAX_ANSWER_BYTES))
 
+    with pytest.raises(ProviderUnavailable):
+        list(EventReader().feed((b"data: " + b"x" * 1_000_000 + b"\n") * 17))
+
 
 def test_whole_answer_can_be_told_as_a_stream() -> None:
     """Calls of tools are numbered there, and usage comes only where it was asked for."""

@@ -416,6 +416,18 @@ async def test_who_waits_for_another_waits_no_longer_than_their_own_time(setting
         assert not (await first).cached
 
 
+async def test_who_has_no_more_time_than_the_first_one_asked_in_vain_does_not_ask(settings: Settings) -> None:
+    """A provider that is slower than the deadline is paid once for a hundred identical calls, not once for each."""
+    gate, provider = gated()
+    async with opened(settings, provider) as (services, _):
+        calls = [asyncio.create_task(ask(services, timeout_s=0.3)) for _ in range(100)]
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        gate.set()
+
+    assert {type(one) for one in told} == {DeadlineExceeded}
+    assert provider.count == 1
+
+
 async def test_different_questions_never_wait_for_each_other(settings: Settings) -> None:
     """Each of fifty texts is asked."""
     gate, provider = gated()

@@ -19,13 +19,15 @@ LONGEST_WAIT_S = 0.1
 class Flight(Generic[T]):
     """A question under way. `landed` is what it brought once it is over: None where others are to ask themselves.
 
-    A flight whose leader left brings nothing, and leaves its place to one of those who waited.
+    A flight whose leader left brings nothing, and leaves its place to one of those who waited. `in_vain_s` are the
+    seconds in which its leader got no answer: whoever has fewer left need not ask.
     """
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
         self.landed: T | None = None
         self.was_left = True
+        self.in_vain_s = 0.0
 
 
 class Flights(Generic[T]):
@@ -47,14 +49,20 @@ class Flights(Generic[T]):
                 await flight.over.wait()
         except TimeoutError:
             raise late(call) from None
+        if flight.in_vain_s and call.deadline - self._clock.monotonic() < flight.in_vain_s:
+            raise late(call)
 
     @asynccontextmanager
     async def lead(self, key: bytes) -> AsyncIterator[Flight[T]]:
         """Ask for everybody in this process; how the block ends is how the flight does."""
-        flight = self._under_way[key] = Flight()
+        flight, begun = Flight[T](), self._clock.monotonic()
+        self._under_way[key] = flight
         try:
             yield flight
             flight.was_left = False
+        except DeadlineExceeded:
+            flight.was_left, flight.in_vain_s = False, self._clock.monotonic() - begun
+            raise
         except GatewayError:
             flight.was_left = False
             raise

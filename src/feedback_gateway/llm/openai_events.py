@@ -18,19 +18,25 @@ class EventReader:
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
+        self._size = 0
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """The data of every event that `piece` completes. Raises ProviderUnavailable for one without end."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        if len(self._rest) > MAX_ANSWER_BYTES:
-            raise ProviderUnavailable("an event of the stream is larger than 16 MiB")
         for line in lines:
             text = line.removesuffix(b"\r")
+            self._size = self._size + len(text) if text else 0
+            self._bound()
             if text.startswith(b"data:"):
                 self._data.append(text[5:].removeprefix(b" "))
             elif not text and self._data:
                 yield b"\n".join(self._data)
                 self._data = []
+        self._bound()
+
+    def _bound(self) -> None:
+        if self._size + len(self._rest) > MAX_ANSWER_BYTES:
+            raise ProviderUnavailable("an event of the stream is larger than 16 MiB")
 
     def end(self) -> Iterator[bytes]:
         """What was sent last, where the stream ended without the empty line."""
