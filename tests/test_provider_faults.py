@@ -226,6 +226,7 @@ async def test_answer_that_was_lost_on_the_way_is_charged_at_its_bound(gateway: 
     async with gateway(reply) as (services, provider):
         with pytest.raises(ProviderFailed) as failure:
             await sentiment(services)
+        await services.books.writer.flush()
         (line,) = services.books.ledger.entries()
         held = services.books.ledger.holds()
         call, attempts = services.books.calls.get(line.call_id)
@@ -243,6 +244,7 @@ async def test_request_that_never_left_costs_nothing(gateway: Gateway) -> None:
         provider.close()
         with pytest.raises(ProviderFailed) as failure:
             await sentiment(services)
+        await services.books.writer.flush()
 
         assert "is the server running" in failure.value.detail
         assert services.books.ledger.entries() == []
@@ -319,9 +321,10 @@ async def test_calls_side_by_side_learn_together_that_a_model_takes_no_schema(ga
     """Each asks the next way once the way it asked was refused, however many are refused at the same time."""
     refused = http(400, b'{"error": {"message": "response_format json_schema is not supported"}}')
     async with gateway(*[refused] * 12, ANSWERED) as (services, _):
-        items = [{"text": TEXT} for _ in range(12)]
+        items = [{"text": f"{TEXT} {number}"} for number in range(12)]
         outcomes = await services.tasks.run_many("sentiment", items, consumer=LOCAL_CONSUMER, options=CallOptions())
 
+    assert [outcome.error.detail for outcome in outcomes if not isinstance(outcome, Answer)] == []
     assert [type(outcome) for outcome in outcomes] == [Answer] * 12
 
 

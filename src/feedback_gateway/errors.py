@@ -27,6 +27,7 @@ class GatewayError(Exception):
     ├── ConfigurationError      the operator configured what cannot work
     ├── ProviderError           one attempt at one deployment failed
     │   ├── ProviderUnavailable, ProviderRateLimited, ProviderTimeout     another attempt may help
+    │   ├── FormatUnsupported       another attempt asks otherwise
     │   ├── DeploymentLimited, DeploymentCooling      no attempt was made
     │   └── ProviderRejected
     │       ├── ContextTooLong, ContentRefused, TaskUnsupported
@@ -205,6 +206,13 @@ class ProviderUnavailable(ProviderError):
     """5xx, a dropped connection, or an answer that is no completion at all."""
 
     code = "provider-unavailable"
+    retryable = True
+
+
+class FormatUnsupported(ProviderError):
+    """The model takes no answers in the format that was asked for; that says nothing against the deployment."""
+
+    code = "format-unsupported"
     retryable = True
 
 

@@ -188,7 +188,7 @@ async def test_stuck_collector_holds_up_no_request(settings: Settings, provider:
     """It gets the spans when it takes them."""
     collector.free.clear()
     async with caller_of(telling(settings, collector), provider) as client:
-        answers = [await client.post("/v1/mood", json={"text": "fine"}) for _ in range(3)]
+        answers = [await client.post("/v1/mood", json={"text": f"fine {number}"}) for number in range(3)]
         held = len(collector.spans)
         collector.free.set()
 

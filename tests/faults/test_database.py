@@ -123,7 +123,7 @@ def test_postgres_that_hangs_makes_nobody_wait_for_ever(tmp_path: Path, postgres
         answer = call(client)
         code = gateway.stop()
 
-    assert all("did not answer within" in detail for detail in refusals)
+    assert [detail for detail in refusals if "did not answer within" not in detail] == []
     assert (ready["http"], live) == (503, 200)
     assert ready["detail"].startswith("database: ")
     assert (answer.status_code, code) == (200, 0)

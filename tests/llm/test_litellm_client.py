@@ -16,6 +16,7 @@ from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import (
     ContentRefused,
     ContextTooLong,
+    FormatUnsupported,
     ProviderError,
     ProviderRateLimited,
     ProviderRejected,
@@ -151,7 +152,7 @@ async def test_refused_way_of_asking_gives_way_to_the_next_on_the_next_attempt(w
     error = await failure(asked)
     await asked.complete(REQUEST, call())
 
-    assert isinstance(error, ProviderUnavailable)
+    assert isinstance(error, FormatUnsupported)
     assert error.retryable
     assert len(wire.calls) == 2
     assert "json_schema" in sent(wire)[0]["response_format"]

@@ -107,7 +107,7 @@ async def test_frozen_redis_is_asked_by_one_probe_at_a_time(clock: LeapingClock)
             clock.leap(REST_S)
     await server.stop()
 
-    assert waited == [AT_ONCE, 1, 1]
+    assert (waited[0], sum(waited)) == (AT_ONCE, AT_ONCE + 2)
 
 
 async def test_redis_that_comes_back_counts_again_by_itself(
@@ -216,7 +216,7 @@ async def test_standstill_of_this_process_is_not_the_silence_of_redis(shared: Sh
     question = asyncio.create_task(link.check())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    until = time.monotonic() + 3 * PATIENCE_S
+    until = time.monotonic() + 2 * PATIENCE_S
     while time.monotonic() < until:
         pass
 

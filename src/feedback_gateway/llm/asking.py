@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from feedback_gateway.errors import ProviderRejected, ProviderUnavailable
+from feedback_gateway.errors import FormatUnsupported, ProviderRejected
 from feedback_gateway.llm.models import CompletionRequest
 from feedback_gateway.llm.structured import Mode, Params, structured_messages, structured_params
 
@@ -54,7 +54,7 @@ class Ways:
         if not names_the_mode(error) or not self._give_way(question):
             raise error
         reason = f"the model takes no answer format by {question.mode}; the next attempt asks otherwise"
-        raise ProviderUnavailable(reason) from None
+        raise FormatUnsupported(reason) from None
 
     def _give_way(self, question: Question) -> bool:
         """Turn from the way of asking that was refused to the next; False where there is none left.

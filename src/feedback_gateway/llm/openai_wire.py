@@ -16,6 +16,7 @@ from feedback_gateway.llm.openai_http import FAILURES, Connections, Stream
 from feedback_gateway.llm.provider_errors import refused, translate
 
 OPEN_HEADERS = frozenset({"content-type", "openai-organization"})
+WRITTEN = ("messages", "input", "prediction", "user", "metadata")
 
 
 class Wire:
@@ -74,5 +75,5 @@ class Wire:
 
 
 def text_of(asked: Mapping[str, Any]) -> str:
-    """All that was asked, as text that a provider's message may repeat."""
-    return msgspec.json.encode(asked).decode()
+    """What somebody wrote, which a provider's message may repeat: that speaks of members and formats as it needs to."""
+    return msgspec.json.encode([asked.get(name) for name in WRITTEN]).decode()
