@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from feedback_gateway.consumers.models import Consumer, Limits
+from feedback_gateway.consumers.models import Consumer, Limits, Scopes
 from feedback_gateway.llm.scripted import ScriptedClient
 from feedback_gateway.services import Services
 from feedback_gateway.settings import Settings
@@ -221,6 +221,19 @@ async def test_known_bodies_are_each_consumer_s_own_and_within_their_limits(
 
     assert said[:3] == [(200, "miss", "1"), (200, "hit", "0"), (200, "miss", None)]
     assert said[3][0] == 429
+
+
+async def test_known_body_is_refused_once_its_model_is_no_longer_for_that_key(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    """What may be asked is looked up for a stored answer as for any other."""
+    headers = keyed(services, "a")
+    asked = {"text": "It crashes"}
+    before = [await client.post("/v1/mood", json=asked, headers=headers) for _ in range(3)]
+    services.books.consumers.change("a", {"scopes": Scopes(models=frozenset({"other"}))})
+
+    assert [one.headers["x-cache"] for one in before] == ["miss", "hit", "hit"]
+    assert (await client.post("/v1/mood", json=asked, headers=headers)).status_code == 403
 
 
 async def test_many_items_are_hits_when_all_of_them_are(client: httpx.AsyncClient) -> None:

@@ -275,3 +275,15 @@ async def test_answer_that_no_text_can_hold_is_the_providers_failure(gateway: Ga
 
     [row] = await gateway.calls()
     assert row.cost_usd == COST
+
+
+async def test_shape_that_cannot_be_sent_is_no_mark_against_the_deployment(gateway: Gateway) -> None:
+    """One caller's mistake, made again and again, keeps nobody else from their answers."""
+    odd: Any = [{"role": "assistant", "tool_calls": 5}]
+    for stream in (False, True) * 2:
+        try:
+            await gateway.client.chat.completions.create(model="default", messages=odd, stream=stream)
+        except openai.BadRequestError as error:
+            assert error.code == "provider_rejected"  # noqa: PT017 the provider of the other road takes it
+
+    assert gateway.services.health["openai/scripted"].failures == 0

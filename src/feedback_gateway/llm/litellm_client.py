@@ -10,6 +10,7 @@ import logging
 import threading
 import warnings
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextvars import ContextVar
 from http import HTTPStatus
 from types import ModuleType
 from typing import Any
@@ -39,6 +40,8 @@ OURS = (
 )
 """Parameters of a deployment that have an owner here and are not passed on."""
 LOADING = threading.Lock()
+SENT: ContextVar[list[bool]] = ContextVar("sent")
+"""Gets an entry for each request of the present call that goes out."""
 
 
 class LiteLLMClient:
@@ -87,8 +90,9 @@ class LiteLLMClient:
         heard: list[str] = []
         failure: BaseException | None = None
         answer: Any = None
+        sent: list[bool] = []
         try:
-            answer = await self._send(litellm, operation, params, heard=heard, trace=trace)
+            answer = await self._send(litellm, operation, params, heard=heard, sent=sent, trace=trace)
         except failures(litellm) as error:
             failure = error
         body = decode(heard)
@@ -96,27 +100,32 @@ class LiteLLMClient:
             usage = billed(body, answer=None, prompt=prompt) if is_completion(body) else None
             if heard and not is_error(body) and status_of(failure) in NO_FAILURE_ON_THE_WIRE:
                 raise ProviderUnavailable("the provider's answer is no completion", status=200, usage=usage)
-            raise self.failure(failure, prompt=prompt, usage=usage)
+            raise self.failure(failure, prompt=prompt, usage=usage, sent=bool(sent))
         return answer, billed(body, answer=answer, prompt=prompt)
 
     async def stream(self, params: Mapping[str, Any], *, prompt: str, trace: Mapping[str, str]) -> AsyncGenerator[Any]:
         """The chunks of one streamed chat completion. Raises ProviderError; `aclose` closes the connection."""
         litellm = await self._load()
         chunks: Any = None
+        sent: list[bool] = []
         try:
-            chunks = await self._send(litellm, "chat", {**params, "stream": True}, heard=[], trace=trace)
+            chunks = await self._send(litellm, "chat", {**params, "stream": True}, heard=[], sent=sent, trace=trace)
             while (chunk := await anext(chunks, None)) is not None:
                 if is_made_up(chunks, chunk):
                     raise ProviderUnavailable("the stream broke off", status=200)
                 yield chunk
         except failures(litellm) as error:
-            raise self.failure(error, prompt=prompt) from None
+            raise self.failure(error, prompt=prompt, sent=bool(sent)) from None
         finally:
             if chunks is not None:
                 await chunks.aclose()
 
-    def failure(self, error: BaseException, *, prompt: str, usage: Usage | None = None) -> ProviderError:
-        """Our error for one of litellm's."""
+    def failure(
+        self, error: BaseException, *, prompt: str, usage: Usage | None = None, sent: bool = True
+    ) -> ProviderError:
+        """Our error for one of litellm's; what it stumbled over before anything was `sent` is the request's fault."""
+        if not sent and is_stumble(error):
+            return ProviderRejected("the request has a shape that cannot be sent to this provider", status=400)
         return translate(error, secrets=self._secrets(), prompt=prompt, now=self._clock.now(), usage=usage)
 
     async def _send(
@@ -126,11 +135,27 @@ class LiteLLMClient:
         params: Mapping[str, Any],
         *,
         heard: list[str],
+        sent: list[bool],
         trace: Mapping[str, str],
     ) -> Any:
-        """One request; `heard` gets the provider's own body."""
+        """One request; `heard` gets the provider's own body, and `sent` an entry once the request is on the wire."""
         send = litellm.acompletion if operation == "chat" else litellm.aembedding
         ours = {"_skip_mcp_handler": True} if operation == "chat" else {}  # needs a package that is not installed
+        token = SENT.set(sent)
+        try:
+            return await self._asked(send, params, heard=heard, trace=trace, ours=ours)
+        finally:
+            SENT.reset(token)
+
+    async def _asked(
+        self,
+        send: Any,
+        params: Mapping[str, Any],
+        *,
+        heard: list[str],
+        trace: Mapping[str, str],
+        ours: Mapping[str, Any],
+    ) -> Any:
         return await send(
             **{**without_limits(self._passed_on(trace), params), **params},
             **ours,
@@ -219,6 +244,7 @@ def repair(litellm: ModuleType) -> None:
         return response
 
     async def send_once(self: Any, request: Any, **options: Any) -> Any:
+        SENT.get([]).append(True)
         response = await send(self, request, **{**options, "follow_redirects": False, "stream": True})
         return response if options.get("stream") else await read_bounded(response)
 
@@ -307,6 +333,15 @@ def is_made_up(chunks: Any, chunk: Any) -> bool:
     """Whether litellm ends a stream in the place of its provider, who never said why it ended."""
     heard = chunks.received_finish_reason or chunks.intermittent_finish_reason
     return heard is None and any(choice.finish_reason for choice in chunk.choices)
+
+
+def is_stumble(error: BaseException | None) -> bool:
+    """Whether litellm failed over the shape of what it was given, by itself or within what it raised."""
+    while error is not None:
+        if isinstance(error, TypeError | AttributeError | LookupError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def note_answer(heard: list[str], details: Mapping[str, Any]) -> None:
