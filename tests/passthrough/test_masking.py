@@ -40,3 +40,16 @@ async def test_address_stays_at_home_and_comes_back(settings: Settings, provider
     assert said == "Write to mallory@example.com."
     assert usage.total_tokens == 120
     assert provider.heard[0].body["messages"][0]["content"] == "Write to <EMAIL_1>."
+
+
+async def test_what_says_who_asks_is_masked_as_well(settings: Settings, provider: ScriptedServer) -> None:
+    """The names of users, and what callers note beside a request."""
+    redaction = settings.redaction.model_copy(update={"before_provider": True})
+    address = "mallory@example.com"
+    beside: Any = {"user": address, "metadata": {"from": address}, "safety_identifier": address}
+    async with running(settings.model_copy(update={"redaction": redaction}), provider) as gateway:
+        await gateway.client.chat.completions.create(model="default", messages=ASKED, **beside)
+        await gateway.client.embeddings.create(model="default", input=[address], user=address)
+
+    assert address not in str([heard.body for heard in provider.heard])
+    assert provider.heard[0].body["metadata"] == {"from": "<EMAIL_1>"}
