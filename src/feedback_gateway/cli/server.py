@@ -199,6 +199,8 @@ class AnnouncingServer(uvicorn.Server):
         that is not taken leaves one who knows that it was not.
         """
         deadline = time.monotonic() + LINGER_S
+        for listener in sockets or ():
+            listener.listen(0)  # no queue: whoever comes now is passed over, and refused when they try again
         while time.monotonic() < deadline and any(map(is_waited_at, sockets or ())):  # noqa: ASYNC110 - as below
             await asyncio.sleep(0)
         for server in self.servers:
