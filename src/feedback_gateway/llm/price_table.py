@@ -1,11 +1,12 @@
 """Reads the price table that LiteLLM ships, without importing LiteLLM, and finds a model's row in it. No arithmetic."""
 
 import importlib.util
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from feedback_gateway.errors import ConfigurationError
 from feedback_gateway.llm.models import Rates
@@ -19,6 +20,34 @@ ROUTES = frozenset({"chat", "completion", "converse", "converse_like", "invoke",
 DATE = re.compile(r"[-@](?:20\d{2}-\d{2}-\d{2}|20\d{6})$")
 
 
+class Rows(Mapping[str, Mapping[str, Any]]):
+    """The rows of a table of which few are asked for: each is read when it is, the same one every time.
+
+    Reading all of them would leave a server some 3 MiB larger.
+    """
+
+    def __init__(self, written: Mapping[str, msgspec.Raw]) -> None:
+        self._written = written
+        self._read: dict[str, Mapping[str, Any]] = {}
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        """The row of one model. Raises KeyError where there is none."""
+        if name not in self._read:
+            row: Mapping[str, Any] = msgspec.json.decode(self._written[name])
+            if "litellm_provider" not in row or name == "sample_spec":
+                raise KeyError(name)
+            self._read[name] = row
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The models' names."""
+        return (name for name in self._written if name in self)
+
+    def __len__(self) -> int:
+        """How many models there are."""
+        return sum(1 for _ in self)
+
+
 def load_price_table() -> PriceTable:
     """Every row of LiteLLM's bundled table by the model's name. Raises ConfigurationError where it cannot be read."""
     spec = importlib.util.find_spec("litellm")
@@ -26,10 +55,9 @@ def load_price_table() -> PriceTable:
         raise ConfigurationError("litellm is not installed; install it, or give the prices in litellm_params")
     file = Path(spec.origin).with_name(FILE)
     try:
-        table: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+        return Rows(msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw]))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"the price table of litellm cannot be read: {type(error).__name__}") from None
-    return {name: row for name, row in table.items() if "litellm_provider" in row and name != "sample_spec"}
 
 
 def find_row(model: str, table: PriceTable) -> Mapping[str, Any] | None:
