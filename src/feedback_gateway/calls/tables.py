@@ -39,8 +39,7 @@ Index(
     "ix_calls_client_call_id",
     calls.c.client_call_id,
     calls.c.created_at,
-    sqlite_where=calls.c.client_call_id.is_not(None),
-    postgresql_where=calls.c.client_call_id.is_not(None),
+    sqlite_where=calls.c.client_call_id.is_not(None),  # on PostgreSQL too: see storage/columns.py
 )
 
 # The tokens of an attempt are disjoint, but for `reasoning_tokens`, a part of the output; NULL where nobody knows them.

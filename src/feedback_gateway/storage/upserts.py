@@ -6,13 +6,12 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table, delete, func
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ColumnElement
 
 from feedback_gateway.storage.columns import ExactAdd, Money
 from feedback_gateway.storage.prepared import PreparedRows, one_of
 
-INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 Row = Mapping[str, Any]
 Names = tuple[str, ...]
 
@@ -67,7 +66,8 @@ def _without_repeats(rows: Sequence[Row], key: Names) -> Iterator[list[Row]]:
 @lru_cache(maxsize=64)
 def _inserted(table: Table, names: Names) -> PreparedRows:
     return PreparedRows(
-        lambda dialect, count: INSERTS[dialect](table).values(_places(names, count)), [table.c[name] for name in names]
+        lambda dialect, count: _insert_into(table, dialect).values(_places(names, count)),
+        [table.c[name] for name in names],
     )
 
 
@@ -82,7 +82,7 @@ def _deleted(column: Column[Any]) -> PreparedRows:
 @lru_cache(maxsize=64)
 def _upserted(table: Table, names: Names, key: Names, add: Names, replace: Names) -> PreparedRows:
     def statement(dialect: str, count: int) -> Any:
-        inserted: Any = INSERTS[dialect](table).values(_places(names, count))
+        inserted: Any = _insert_into(table, dialect).values(_places(names, count))
         new = inserted.excluded
         changes = {name: _sum(table.c[name], new[name]) for name in add} | {name: new[name] for name in replace}
         if changes:
@@ -95,6 +95,15 @@ def _upserted(table: Table, names: Names, key: Names, add: Names, replace: Names
 def _named(table: Table, row: Row) -> Names:
     """The columns that a row names, in the order in which statements have them."""
     return tuple(column.name for column in table.columns if column.name in row)
+
+
+def _insert_into(table: Table, dialect: str) -> Any:
+    """An INSERT that may say what happens ON CONFLICT, in the words of one kind of database."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - weighs 2 MiB, which SQLite's users need not carry
+
+    return postgresql.insert(table)
 
 
 def _places(names: Names, count: int) -> list[dict[str, None]]:
