@@ -31,7 +31,8 @@ LONG = {
 
 @pytest.fixture
 async def client() -> AsyncIterator[EmbeddedClient]:
-    """A client with a loaded student."""
+    """A client with a student of its own, who has learned nothing yet."""
+    embedded_client.load_student.cache_clear()
     opened = EmbeddedClient()
     await opened.prepare()
     yield opened
