@@ -224,16 +224,16 @@ async def test_standstill_of_this_process_is_not_the_silence_of_redis(shared: Sh
 
 
 async def test_change_is_logged_once(
-    redis_server: RedisServer, shared: SharedLimiter, clock: LeapingClock, caplog: pytest.LogCaptureFixture
+    redis_server: RedisServer, patient: SharedLimiter, clock: LeapingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One line when it falls silent, one when it answers again, however many asked in between."""
     caplog.set_level(logging.INFO)
     redis_server.kill()
     for _ in range(3):
-        await admitted_of(100, shared, REQUESTS)
+        await admitted_of(100, patient, REQUESTS)
         clock.leap(REST_S)
     redis_server.start()
-    await admitted_of(100, shared, TOKENS)
+    await admitted_of(100, patient, TOKENS)
 
     told = [record.getMessage() for record in caplog.records if record.name.startswith("feedback_gateway")]
     assert told == [
