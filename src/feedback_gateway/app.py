@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from feedback_gateway import __version__
-from feedback_gateway.api.error_handlers import Faults, add_error_handlers
+from feedback_gateway.api.error_handlers import Faults, Reached, add_error_handlers
 from feedback_gateway.api.middleware import BodyLimit, Drain, Draining, Stamp
 from feedback_gateway.api.routes import add_routes
+from feedback_gateway.api.shortcuts import ShortApp
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.observability.sources import request_figures
 from feedback_gateway.services import Services, open_services
@@ -48,7 +50,7 @@ def create_app(settings: Settings, services: Services | None = None, *, is_local
                 refreshing.cancel()
                 await asyncio.wait({refreshing})
 
-    app = FastAPI(
+    app = ShortApp(
         title="Feedback Gateway",
         version=__version__,
         openapi_url=None,
@@ -59,12 +61,15 @@ def create_app(settings: Settings, services: Services | None = None, *, is_local
     app.state.drain = drain
     app.state.is_local = is_local
     add_error_handlers(app)
-    add_routes(app)
-    app.add_middleware(BodyLimit, most_bytes=settings.limits.body_bytes)
-    app.add_middleware(Draining, drain=drain)
-    app.add_middleware(Faults)
+    app.shortcuts = add_routes(app)
     clock = services.clock if services else SystemClock()
-    app.add_middleware(Stamp, clock=clock, sample_ratio=settings.telemetry.own_share)
+
+    def around(inner: ASGIApp) -> ASGIApp:
+        inner = Faults(Draining(BodyLimit(inner, most_bytes=settings.limits.body_bytes), drain))
+        return Stamp(inner, clock, settings.telemetry.own_share)
+
+    app.add_middleware(around)
+    app.short = around(Reached())
     return app
 
 

@@ -116,13 +116,15 @@ async def open_services(
         deployments = deployments_of(settings)
         watch = await stack.enter_async_context(open_watch(settings, deployments, tasks=registry.names, clock=clock))
         redis = await stack.enter_async_context(open_redis_link(redis_url_of(settings), clock=clock))
-        limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), watch.metrics.observe_refusal)
+        refused = watch.metrics.observe_refusal
+        limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), refused)
         books = open_books(settings, stack, observer=watch, clock=clock)
         providers = Providers(stack, clock=clock)
         cache = cache_of(settings, redis, clock=clock)
         wrappers = stack_of(settings, deployments, redis, purse=books.purse, limiter=limiter, cache=cache, clock=clock)
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
-        forward, admission = wrappers.forward(providers.forwarder), Admission(limiter)
+        admission = Admission(limiter, now=clock.monotonic, refused=refused)
+        forward = wrappers.forward(providers.forwarder)
         yield Services(
             settings=settings,
             clock=clock,
@@ -146,7 +148,7 @@ async def open_services(
                 taxonomy=taxonomy,
                 clock=clock,
             ),
-            passthrough=passthrough_of(settings, deployments, client=forward, books=books, limiter=limiter),
+            passthrough=passthrough_of(settings, deployments, client=forward, books=books, admission=admission),
             repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
             warm_up=providers.warm_up,
         )
@@ -298,13 +300,13 @@ def passthrough_of(
     *,
     client: ForwardClient,
     books: Books,
-    limiter: RateLimiter,
+    admission: Admission,
 ) -> Passthrough:
     """What passes requests on."""
     return Passthrough(
         client=client,
         recorder=books.recorder,
-        admission=Admission(limiter),
+        admission=admission,
         deployments=deployments,
         fallbacks=fallbacks_of(settings),
         redactor=books.redactor if settings.redaction.before_provider else None,

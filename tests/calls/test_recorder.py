@@ -35,8 +35,13 @@ class MemoryLog:
         self.has_room.set()
         self.state = WriterState(waiting=0, lag_s=0, failing_since=None, error="full", written=0, rejected=0)
 
+    @property
+    def is_full(self) -> bool:
+        """While `has_room` is cleared."""
+        return not self.has_room.is_set()
+
     async def admit(self) -> None:
-        """Wait while `has_room` is cleared."""
+        """Wait for that to end."""
         await self.has_room.wait()
 
     def append(self, call: Call) -> None:

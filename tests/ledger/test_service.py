@@ -48,7 +48,7 @@ async def test_holds_that_come_together_share_a_transaction(engine: Engine) -> N
         return money.hold(holds)
 
     ledger = Ledger(write, owner="test")
-    first = asyncio.create_task(ledger.hold(hold("0", "0.1")))
+    first = ledger.hold(hold("0", "0.1"))
     await asyncio.sleep(0)
     outcomes = await asyncio.gather(first, *(ledger.hold(hold(str(number), "0.1")) for number in range(1, 12)))
     await ledger.close()
@@ -83,7 +83,7 @@ async def test_closing_waits_for_what_is_being_written(engine: Engine) -> None:
         return money.hold(holds)
 
     ledger = Ledger(write, owner="test")
-    holding = asyncio.create_task(ledger.hold(hold("1", "0.1")))
+    holding = ledger.hold(hold("1", "0.1"))
     await asyncio.sleep(0)
     closing = asyncio.create_task(ledger.close())
     await asyncio.sleep(0)

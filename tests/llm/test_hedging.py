@@ -9,7 +9,7 @@ import pytest
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import BudgetExceeded, GatewayError, ProviderFailed
-from feedback_gateway.ledger.models import Grant, Hold
+from feedback_gateway.ledger.models import Grant, Hold, Refusal
 from feedback_gateway.llm.choosing import Routing
 from feedback_gateway.llm.health import Outcome
 from feedback_gateway.llm.models import Completion, CompletionRequest
@@ -174,13 +174,15 @@ class Tight(OpenPurse):
         self.first: Hold | None = None
         self.refused = 0
 
-    async def hold(self, hold: Hold) -> Grant:
+    def hold(self, hold: Hold) -> "asyncio.Future[Grant | Refusal]":
         """Grant what the first hold asked for."""
+        outcome = super().hold(hold)
         self.first = self.first or hold
         if hold.amount_usd is not None and hold.amount_usd > (self.first.amount_usd or 0):
             self.refused += 1
-            raise BudgetExceeded("no room")
-        return Grant()
+            outcome = asyncio.get_running_loop().create_future()
+            outcome.set_exception(BudgetExceeded("no room"))
+        return outcome
 
 
 async def test_caller_who_leaves_takes_both_along() -> None:

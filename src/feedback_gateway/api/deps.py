@@ -74,8 +74,11 @@ async def caller_of(request: Request) -> Caller:
     Without a key that is `local`, where the gateway listens on a loopback address and there never was an admin key.
     """
     services = services_of(request)
-    async with in_time(LOOK_UP_S):
-        caller = await services.books.callers.caller(key_of(request), is_local=request.app.state.is_local)
+    callers, key, is_local = services.books.callers, key_of(request), request.app.state.is_local
+    caller = callers.known(key, is_local=is_local)
+    if caller is None:
+        async with in_time(LOOK_UP_S):
+            caller = await callers.caller(key, is_local=is_local)
     request.state.caller = caller
     return caller
 
@@ -123,6 +126,8 @@ def refuse_repeated(request: Request) -> None:
 
 def refuse_query(request: Request) -> None:
     """Refuse every query parameter, for routes that take none."""
+    if not request.scope["query_string"]:
+        return
     problems = [Problem(("query", name), "unknown parameter; this path takes none") for name in request.query_params]
     if problems:
         raise InvalidRequest(f"query.{problems[0].loc[1]}: {problems[0].msg}", problems=problems)

@@ -60,15 +60,20 @@ def problem_response(error: GatewayError, *, call_id: str, headers: Mapping[str,
     return JSONResponse(problem(error, call_id=call_id), status_code=status, headers=sent, media_type=MEDIA_TYPE)
 
 
+def answer_to(error: GatewayError, *, call_id: str, services: Services | None) -> Response:
+    """What a caller hears of `error`."""
+    if status_of(error) == 500:  # noqa: PLR2004 - a fault of ours, whatever its class
+        log_fault(error, call_id=call_id)
+    redact(error, services)
+    return problem_response(error, call_id=call_id)
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer our errors, the framework's and those of validation as problems."""
 
     async def of_ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, GatewayError)  # noqa: S101 - what it is registered for
-        if status_of(error) == 500:  # noqa: PLR2004 - a fault of ours, whatever its class
-            log_fault(error, call_id=request.state.call_id)
-        redact(error, request.app.state.services)
-        return problem_response(error, call_id=request.state.call_id)
+        return answer_to(error, call_id=request.state.call_id, services=request.app.state.services)
 
     async def of_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
@@ -127,6 +132,23 @@ def log_fault(error: BaseException, *, call_id: str) -> None:
     log.error("call %s failed: %s", call_id, "caused by ".join(trace))
 
 
+class Reached:
+    """The end of the short way: the endpoint that a request's scope names, and our errors as problems.
+
+    An endpoint raises nothing once it has begun to answer.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            await scope["endpoint"](scope, receive, send)
+        except GatewayError as error:
+            response = answer_to(error, call_id=scope["state"]["call_id"], services=scope["app"].state.services)
+            await response(scope, receive, send)
+        except ClientDisconnect:
+            await Response(status_code=CLIENT_WENT_AWAY)(scope, receive, send)
+
+
 class Faults:
     """Middleware: an exception that nobody expected is logged without its text and answered with status 500.
 
@@ -138,18 +160,18 @@ class Faults:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        started = asyncio.Event()
+        has_begun = False
 
         async def noting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                started.set()
+            nonlocal has_begun
+            has_begun = True
             await send(message)
 
         try:
             await self._app(scope, receive, noting)
         except asyncio.CancelledError:
             request = asyncio.current_task()
-            if scope["type"] != "http" or started.is_set() or request is None:
+            if scope["type"] != "http" or has_begun or request is None:
                 raise
             request.uncancel()
             await shutdown_response(scope["state"]["call_id"])(scope, receive, send)
@@ -158,7 +180,7 @@ class Faults:
                 raise
             call_id = scope["state"]["call_id"]
             log_fault(error, call_id=call_id)
-            if started.is_set():
+            if has_begun:
                 raise RuntimeError("the answer broke off") from None
             await internal_response(call_id)(scope, receive, send)
 

@@ -13,12 +13,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from feedback_gateway.api.bodies import parse_json, require_json
+from feedback_gateway.api.departures import ClientWentAwayError, cancelled_with
 from feedback_gateway.api.deps import caller_of, refuse_query, services_of
 from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, log_fault, redact
 from feedback_gateway.api.passthrough_errors import error_event, error_response
 from feedback_gateway.api.problems import status_of
 from feedback_gateway.api.rendering import money
-from feedback_gateway.api.tasks import ClientWentAwayError, account_headers, cancelled_with
+from feedback_gateway.api.tasks import account_headers
 from feedback_gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from feedback_gateway.passthrough.bodies import Asked
 from feedback_gateway.passthrough.service import Head, Listener, Passed

@@ -129,8 +129,11 @@ async def nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
     raise NotFound(f"there is nothing at {request.scope['path'][:200]}; /docs lists what there is")
 
 
-def add_routes(app: FastAPI) -> None:
-    """Pages first, then what any prompt file may add to; `app.state.templates` has the path of each endpoint."""
+def add_routes(app: FastAPI) -> Shortcuts:
+    """Pages first, then what any prompt file may add to; `app.state.templates` has the path of each endpoint.
+
+    Gives the short way to the hottest of them, which also stands before the list of routes.
+    """
     for path, group in groupby(sorted(PAGES, key=lambda page: page.path), key=lambda page: page.path):
         pages = list(group)
         for page in pages:
@@ -151,7 +154,9 @@ def add_routes(app: FastAPI) -> None:
     app.router.default = nothing_there
     app.state.templates = {route.endpoint: route.path for route in app.router.routes if isinstance(route, Route)}
     templates = app.state.templates.values()
-    app.router.middleware_stack = Shortcuts(app.router.middleware_stack, endpoints=hot, task=task, listed=templates)
+    shortcuts = Shortcuts(app.router.middleware_stack, endpoints=hot, task=task, listed=templates)
+    app.router.middleware_stack = shortcuts
+    return shortcuts
 
 
 def add_page(app: FastAPI, page: Page) -> None:

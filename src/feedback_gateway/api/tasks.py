@@ -3,16 +3,14 @@
 Plain Starlette, as the hottest route of all: no model of the whole body is built.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from feedback_gateway.api.bodies import parse_json, require_json
+from feedback_gateway.api.departures import ClientWentAwayError, cancelled_with
 from feedback_gateway.api.deps import caller_of, refuse_query, services_of
 from feedback_gateway.api.envelopes import Envelope, read_envelope
 from feedback_gateway.api.error_handlers import CLIENT_WENT_AWAY, problem_response, redact
@@ -25,10 +23,6 @@ from feedback_gateway.passthrough.service import Head
 from feedback_gateway.ratelimits.models import Standing
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.models import Answer, Failure
-
-
-class ClientWentAwayError(Exception):
-    """Nobody waits for the answer any more."""
 
 
 class TaskEndpoint:
@@ -69,8 +63,7 @@ async def respond(request: Request, name: str) -> Response:
     )
     try:
         async with cancelled_with(request):
-            options = replace(envelope.options, origin=origin)
-            envelope = replace(envelope, options=options)
+            envelope = replace(envelope, options=replace(envelope.options, origin=origin))
             return await run(request, services, name=name, envelope=envelope, consumer=caller.consumer)
     except ClientWentAwayError:
         return Response(status_code=CLIENT_WENT_AWAY)
@@ -116,34 +109,3 @@ def standing_headers(standing: Standing | None) -> dict[str, str]:
     if standing is None:
         return {}
     return limit_headers(limit=standing.limit, remaining=standing.remaining, reset_s=standing.reset_s)
-
-
-@asynccontextmanager
-async def cancelled_with(request: Request) -> AsyncIterator[Callable[[], None]]:
-    """Cancel the block when the client closes its connection, or is taken to have by calling what the block is given.
-
-    Raises ClientWentAwayError then.
-    """
-    block = asyncio.current_task()
-    assert block is not None  # noqa: S101 - every coroutine here runs in a task
-    gone = asyncio.Event()
-
-    def leave() -> None:
-        gone.set()
-        block.cancel()
-
-    async def watch() -> None:
-        message: Message = {"type": ""}
-        while message["type"] != "http.disconnect":
-            message = await request.receive()
-        leave()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        yield leave
-    except asyncio.CancelledError:
-        if gone.is_set() and not block.uncancel():
-            raise ClientWentAwayError from None
-        raise
-    finally:
-        watcher.cancel()

@@ -139,7 +139,7 @@ class Call:
     deadline: float
     attempts_left: int
     attempts: list[Attempt] = field(default_factory=list)
-    pending: set[asyncio.Task[object]] = field(default_factory=set)
+    pending: set[asyncio.Future[Any]] = field(default_factory=set)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     deployment: str | None = None
     status: CallStatus = "ok"
@@ -163,10 +163,14 @@ class Call:
     def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start what goes on even if nobody waits for it any more, and what the call's row waits for."""
         task = asyncio.create_task(work)
-        self.pending.add(task)
-        task.add_done_callback(self.pending.discard)
-        task.add_done_callback(retrieve)
+        self.outlast(task)
         return task
+
+    def outlast(self, work: "asyncio.Future[Any]") -> None:
+        """Let the call's row wait for what is under way, even if nobody else does any more."""
+        self.pending.add(work)
+        work.add_done_callback(self.pending.discard)
+        work.add_done_callback(retrieve)
 
     def limit(self, seconds: float | None) -> asyncio.Timeout:
         """A time limit, as `asyncio.timeout` makes one, that ends early where an answer begins to stream."""
@@ -247,7 +251,7 @@ class Call:
         )
 
 
-def retrieve(task: asyncio.Task[Any]) -> None:
-    """Take the outcome of a task that nobody may await, so that its failure is no unhandled one."""
-    if not task.cancelled():
-        task.exception()
+def retrieve(work: "asyncio.Future[Any]") -> None:
+    """Take the outcome of what nobody may await, so that its failure is no unhandled one."""
+    if not work.cancelled():
+        work.exception()

@@ -3,7 +3,7 @@
 import asyncio
 from decimal import Decimal
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from feedback_gateway.calls.models import Call, CallStatus, retrieve
 from feedback_gateway.calls.writer import LogWriter
@@ -94,11 +94,8 @@ class Recorder:
         """A new call, as soon as the log has room for it."""
         created_at, started = self._clock.now(), self._clock.monotonic()
         allowed = self._deadline if timeout_s is None else timeout_s
-        try:
-            async with asyncio.timeout(min(allowed, ADMISSION_S)):
-                await self._writer.admit()
-        except TimeoutError:
-            raise Unavailable(f"the call log is full: {self._writer.state.error}", retry_after=5.0) from None
+        if self._writer.is_full:
+            await self._await_room(min(allowed, ADMISSION_S))
         call = Call(
             call_id=self._clock.new_id(),
             consumer=consumer.name,
@@ -125,8 +122,8 @@ class Recorder:
         self._open.pop(call.call_id, None)
         self._settling[call.call_id] = call
 
-        def settle(task: asyncio.Task[object]) -> None:
-            retrieve(task)
+        def settle(work: "asyncio.Future[Any]") -> None:
+            retrieve(work)
             self._log_if_settled(call)
 
         for task in call.pending:
@@ -144,7 +141,14 @@ class Recorder:
         for call in list(self._settling.values()):
             self._log(call)
 
-    def _pending(self) -> set[asyncio.Task[object]]:
+    async def _await_room(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._writer.admit()
+        except TimeoutError:
+            raise Unavailable(f"the call log is full: {self._writer.state.error}", retry_after=5.0) from None
+
+    def _pending(self) -> set["asyncio.Future[Any]"]:
         return {task for call in self._settling.values() for task in call.pending if not task.done()}
 
     def _log_if_settled(self, call: Call) -> None:

@@ -43,8 +43,13 @@ class LogWriter(Protocol):
         """How it is doing."""
         ...
 
+    @property
+    def is_full(self) -> bool:
+        """Whether another call has to wait. Asked before the call, so that nothing is spent unrecorded."""
+        ...
+
     async def admit(self) -> None:
-        """Wait until there is room for another call. Asked before the call, so that nothing is spent unrecorded."""
+        """Wait until there is room for another call."""
         ...
 
     def append(self, call: Call) -> None:
@@ -116,15 +121,19 @@ class BatchWriter:
             rejected=self._rejected,
         )
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `capacity` calls wait."""
+        return len(self._queue) >= self._capacity
+
     def start(self) -> None:
         """Begin to write; within the event loop."""
         self._task = asyncio.create_task(self._run(), name="call-log")
 
     async def admit(self) -> None:
         """Return at once while there is room; wait for some where the store has fallen far behind."""
-        if len(self._queue) >= self._capacity:
-            async with self._progress:
-                await self._progress.wait_for(lambda: len(self._queue) < self._capacity)
+        async with self._progress:
+            await self._progress.wait_for(lambda: not self.is_full)
 
     def append(self, call: Call) -> None:
         """Queue `call` for the next batch."""

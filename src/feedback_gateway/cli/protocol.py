@@ -5,6 +5,7 @@ import json
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from feedback_gateway.api.departures import DEPARTURE, Departure
 from feedback_gateway.api.problems import MEDIA_TYPE, problem
 from feedback_gateway.errors import MalformedRequest
 
@@ -15,6 +16,7 @@ HEAD_S = 30.0
 class ProblemProtocol(HttpToolsProtocol):
     """One connection; a request's first line and headers may take MAX_HEAD_BYTES more than came at once, and HEAD_S."""
 
+    _is_in_head = False
     _head: asyncio.TimerHandle | None = None
     """Runs while headers are incomplete."""
     _head_bytes = 0
@@ -22,9 +24,8 @@ class ProblemProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._head_bytes = -1
-        late = f"the request's headers did not come within {HEAD_S:g} s"
-        self._head = self.loop.call_later(HEAD_S, self.send_400_response, late)
+        self.scope["extensions"] = {DEPARTURE: Departure()}
+        self._is_in_head = True
 
     def on_headers_complete(self) -> None:
         """Its headers are there."""
@@ -34,9 +35,14 @@ class ProblemProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take some bytes."""
         super().data_received(data)
-        if self._head is None:
+        if not self._is_in_head:
             return
-        self._head_bytes = 0 if self._head_bytes < 0 else self._head_bytes + len(data)
+        if self._head is None:
+            late = f"the request's headers did not come within {HEAD_S:g} s"
+            self._head = self.loop.call_later(HEAD_S, self.send_400_response, late)
+            self._head_bytes = 0
+        else:
+            self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response(f"the request's headers are larger than {MAX_HEAD_BYTES // 1024} KiB")
 
@@ -44,6 +50,8 @@ class ProblemProtocol(HttpToolsProtocol):
         """The connection is gone."""
         self._end_head()
         super().connection_lost(exc)
+        if self.cycle is not None and self.cycle.disconnected:
+            self.cycle.scope["extensions"][DEPARTURE].tell()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read as a request, and close."""
@@ -60,6 +68,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _end_head(self) -> None:
+        self._is_in_head = False
         if self._head is not None:
             self._head.cancel()
             self._head = None

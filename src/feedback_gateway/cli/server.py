@@ -32,6 +32,8 @@ from feedback_gateway.settings import LogSettings, Settings
 BACKLOG = 2048
 DRAIN_S = 20
 KEEP_ALIVE_S = 75
+SWITCH_S = 0.0005
+"""How long a thread keeps the interpreter from another that wants it: the log's must not keep answers waiting."""
 LINGER_S = 1.0
 """How long requests on open connections are answered with a refusal, which closes them, before all are closed."""
 
@@ -65,8 +67,13 @@ def prepare_to_fork(settings: Settings) -> None:
     Nothing may be open or running afterwards that a fork could not take over: no thread, connection or event loop.
     """
     load_libraries(deployments_of(settings))
+    keep_for_good()  # or the collector would write to every page that the workers share
+
+
+def keep_for_good() -> None:
+    """Let the collector never again look at what is there: it stays as long as the process."""
     gc.collect()
-    gc.freeze()  # or the collector would write to every page that the workers share
+    gc.freeze()
 
 
 def serve_in_this_process(
@@ -78,6 +85,7 @@ def serve_in_this_process(
     parent: int | None = None,
 ) -> int:
     """Serve until a signal; the exit code. Ends as well when `parent`, the reading end of a pipe, is closed."""
+    sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if parent is not None:
             runner.get_loop().add_reader(parent, os.kill, os.getpid(), signal.SIGTERM)
@@ -92,6 +100,7 @@ async def serve(settings: Settings, listener: socket.socket, *, is_local: bool, 
         app = create_app(settings, services, is_local=is_local)
 
         def answer() -> None:
+            keep_for_good()
             on_ready()
             start(stack, services.warm_up(), name="warm-up")
 

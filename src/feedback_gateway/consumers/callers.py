@@ -43,14 +43,22 @@ class Callers:
         self._refused: dict[bytes, Verdict] = {}
         self._asked: dict[tuple[bytes, int], asyncio.Task[Verdict]] = {}
 
-    async def caller(self, key: str | None, *, is_local: bool) -> Caller:
-        """As `Consumers.authenticate`; raises what that raises, of which Unauthorized is remembered as well."""
+    def known(self, key: str | None, *, is_local: bool) -> Caller | None:
+        """Who it is, where that was looked up a moment ago; None where `caller` has to ask. Raises Unauthorized."""
         if key is not None and not is_key(key):
             raise Unauthorized(REFUSED)
         name = self._name_of(key, is_local=is_local)
         verdict = self._known.get(name) or self._refused.get(name)
-        if verdict is None or not self._is_fresh(verdict):
-            verdict = await self._ask(name, key, is_local=is_local)
+        return None if verdict is None or not self._is_fresh(verdict) else self._said(verdict)
+
+    async def caller(self, key: str | None, *, is_local: bool) -> Caller:
+        """As `Consumers.authenticate`; raises what that raises, of which Unauthorized is remembered as well."""
+        known = self.known(key, is_local=is_local)
+        if known is not None:
+            return known
+        return self._said(await self._ask(self._name_of(key, is_local=is_local), key, is_local=is_local))
+
+    def _said(self, verdict: Verdict) -> Caller:
         if isinstance(verdict.answer, str):
             raise Unauthorized(verdict.answer)
         ends_at = verdict.answer.ends_at

@@ -18,6 +18,9 @@ from feedback_gateway.ledger.models import Budget, Grant, Hold, Refusal, Standin
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1.0
+REMEMBERED_S = 0.25
+"""How long who has nothing left is refused without a look into the database."""
+MOST_REMEMBERED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +61,31 @@ class Ledger:
         self._waiting: deque[Waiting] = deque()
         self._writing: asyncio.Future[list[Grant | Refusal]] | None = None
         self._warned: set[tuple[str, Budget, datetime | None]] = set()
+        self._refused: dict[tuple[str, tuple[Budget, ...]], tuple[Refusal, float]] = {}
 
-    async def hold(self, hold: Hold) -> Grant | Refusal:
-        """Set money aside, so that it outlives this process, or say which budget has no room for it.
+    def hold(self, hold: Hold) -> "asyncio.Future[Grant | Refusal]":
+        """Begin to set money aside, so that it outlives this process: done, or which budget has no room for it.
 
-        A caller that is cancelled may have its money set aside all the same: let it run to its end. Raises Unavailable
-        if it cannot be.
+        A caller that is cancelled may have its money set aside all the same: shield it. Unavailable if it cannot be.
         """
         outcome: asyncio.Future[Grant | Refusal] = asyncio.get_running_loop().create_future()
+        if (refusal := self._refusal_of(hold)) is not None:
+            outcome.set_result(refusal)
+            return outcome
         self._waiting.append(Waiting(hold, outcome))
         if self._writing is None:
             self._begin()
-        return await outcome
+        return outcome
+
+    def _refusal_of(self, hold: Hold) -> Refusal | None:
+        """What was said a moment ago to the same consumer, where that holds for this amount as well."""
+        refusal, until = self._refused.get((hold.consumer, hold.budgets), (None, 0.0))
+        if refusal is None or hold.amount_usd is None or asyncio.get_running_loop().time() >= until:
+            return None
+        standing = refusal.standing
+        is_over = standing.resets_at is not None and hold.created_at >= standing.resets_at
+        has_room = standing.spent_usd + hold.amount_usd <= standing.budget.limit_usd
+        return None if is_over or has_room else refusal
 
     def _begin(self) -> None:
         """Hand all that waits to the thread."""
@@ -101,6 +117,11 @@ class Ledger:
         if isinstance(outcome, Refusal):
             if not outcome.final:
                 self._hurry()
+                return
+            if len(self._refused) >= MOST_REMEMBERED:
+                self._refused.clear()
+            until = asyncio.get_running_loop().time() + REMEMBERED_S
+            self._refused[hold.consumer, hold.budgets] = (outcome, until)
             return
         for standing in outcome.warnings:
             warned = (hold.consumer, standing.budget, standing.resets_at)

@@ -26,8 +26,8 @@ class Purse(Protocol):
 
     owner: str
 
-    async def hold(self, hold: Hold) -> Grant | Refusal:
-        """Set money aside, or say which budget has no room for it."""
+    def hold(self, hold: Hold) -> "asyncio.Future[Grant | Refusal]":
+        """Begin to set money aside: how that ends, or which budget has no room for it. Whoever waits must shield it."""
         ...
 
 
@@ -43,18 +43,17 @@ class ReservingClient(Generic[RequestT, AnswerT]):
         inner: Client[RequestT, AnswerT],
         purse: Purse,
         *,
-        eligible: Callable[[str], Sequence[Deployment]],
+        billed: Callable[[str], Sequence[Deployment]],
         clock: Clock,
     ) -> None:
         self._inner = inner
         self._purse = purse
-        self._eligible = eligible
+        self._billed = billed
         self._clock = clock
 
     async def complete(self, request: RequestT, call: Call) -> AnswerT:
-        """Hold, then complete. Nothing is held where every deployment is free."""
-        billed = [deployment for deployment in self._eligible(request.model) if not deployment.is_free]
-        if billed:
+        """Hold, then complete. Nothing is held where every deployment that may answer is free."""
+        if billed := self._billed(request.model):
             await reserve(self._purse, call, amount_for(request, call, billed), clock=self._clock)
         return await self._inner.complete(request, call)
 
@@ -68,12 +67,13 @@ class CoveringClient(Generic[RequestT, AnswerT]):
     def __init__(self, inner: Client[RequestT, AnswerT], deployment: Deployment, purse: Purse, *, clock: Clock) -> None:
         self._inner = inner
         self._deployment = deployment
+        self._is_free = deployment.is_free
         self._purse = purse
         self._clock = clock
 
     async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Cover, then complete."""
-        if not self._deployment.is_free:
+        if not self._is_free:
             bound = amount_for(request, call, [self._deployment])
             _, owed = call.owed()
             needed = None if bound is None or owed is None else owed + bound
@@ -147,14 +147,18 @@ async def hold_to_the_end(purse: Purse, hold: Hold, call: Call) -> Grant | Refus
 
     While nobody knows whether money was set aside, as after a commit that was not confirmed, it counts as held.
     """
+    was_held, call.is_held = call.is_held, True
+    holding = purse.hold(hold)
 
-    async def held() -> Grant | Refusal:
-        was_held, call.is_held = call.is_held, True
-        outcome = await purse.hold(hold)
+    def note(_: object) -> None:
+        if holding.cancelled() or holding.exception() is not None:
+            return
+        outcome = holding.result()
         if isinstance(outcome, Grant):
             call.held_usd, call.warnings = hold.amount_usd, outcome.warnings
         else:
             call.is_held = was_held
-        return outcome
 
-    return await asyncio.shield(call.begin(held()))
+    holding.add_done_callback(note)
+    call.outlast(holding)
+    return await asyncio.shield(holding)

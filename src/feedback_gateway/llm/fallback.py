@@ -68,8 +68,11 @@ class FallbackClient(Generic[RequestT, AnswerT]):
         while due := self._due(request, call, walk):
             begun = len(call.attempts)
             try:
-                async with call.limit(self._share(call, left=len(due))):
+                if len(due) == 1:
                     answer = await self._ask(due[0], request, call, walk)
+                else:
+                    async with call.limit(self._share(call, among=len(due))):
+                        answer = await self._ask(due[0], request, call, walk)
             except ProviderError:
                 if call.is_answering:
                     raise
@@ -81,9 +84,9 @@ class FallbackClient(Generic[RequestT, AnswerT]):
             return answer
         raise self._failure(request, call)
 
-    def _share(self, call: Call, *, left: int) -> float | None:
-        """The seconds one of `left` deployments may take, so that one that hangs leaves time for the others."""
-        return None if left == 1 else (call.deadline - self._clock.monotonic()) / left
+    def _share(self, call: Call, *, among: int) -> float:
+        """The seconds one of so many deployments may take, so that one that hangs leaves time for the others."""
+        return (call.deadline - self._clock.monotonic()) / among
 
     def _due(self, request: RequestT, call: Call, walk: Round) -> list[Deployment]:
         """Who is asked next in this round, and who after that.

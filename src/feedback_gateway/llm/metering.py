@@ -29,6 +29,7 @@ class MeteringClient(Generic[RequestT, AnswerT]):
     ) -> None:
         self._inner = inner
         self._deployment = deployment
+        self._is_free = deployment.is_free
         self._health = health
         self._clock = clock
 
@@ -42,7 +43,7 @@ class MeteringClient(Generic[RequestT, AnswerT]):
         ticket = await self._health.admit(self._deployment)
         attempt = self._begun(request, call, bound_usd=bound_usd)
         try:
-            if self._deployment.is_free:
+            if self._is_free:
                 attempt.cost_usd = Decimal(0)
                 return await self._watched(request, call, attempt, ticket)
             asking = call.begin(self._watched(request, call, attempt, ticket))

@@ -5,6 +5,7 @@ Knows addresses, bytes and time-outs; what the bytes mean is for others.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from http import HTTPStatus
 
 import aiohttp
@@ -81,6 +82,7 @@ class Connections:
         return self._session
 
 
+@lru_cache(maxsize=256)
 def limits(timeout_s: float) -> aiohttp.ClientTimeout:
     """How long a connection may take to come about, and how long it may be silent."""
     return aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_S, timeout_s), sock_read=timeout_s)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
 from feedback_gateway.errors import ConfigurationError
@@ -45,14 +45,11 @@ def cost(usage: Usage, rates: Rates) -> Decimal:
     cache_read = rates.input if rates.cache_read is None else rates.cache_read
     cache_write = rates.input if rates.cache_write is None else rates.cache_write
     reasoning = rates.output if rates.reasoning is None else rates.reasoning
-    with localcontext(EXACT):
-        return (
-            usage.uncached_input_tokens * rates.input
-            + usage.cache_read_tokens * cache_read
-            + usage.cache_write_tokens * cache_write
-            + (usage.output_tokens - usage.reasoning_tokens) * rates.output
-            + usage.reasoning_tokens * reasoning
-        )
+    total = EXACT.multiply(usage.uncached_input_tokens, rates.input)
+    total = EXACT.fma(usage.cache_read_tokens, cache_read, total)
+    total = EXACT.fma(usage.cache_write_tokens, cache_write, total)
+    total = EXACT.fma(usage.output_tokens - usage.reasoning_tokens, rates.output, total)
+    return EXACT.fma(usage.reasoning_tokens, reasoning, total)
 
 
 def most_cost(rates: Rates, *, input_tokens: int, output_tokens: int) -> Decimal:
@@ -61,8 +58,7 @@ def most_cost(rates: Rates, *, input_tokens: int, output_tokens: int) -> Decimal
     for level in (rates, *(dearer for threshold, dearer in rates.tiers if input_tokens > threshold)):
         inputs = max(level.input, level.cache_read or ZERO, level.cache_write or ZERO)
         outputs = max(level.output, level.reasoning or ZERO)
-        with localcontext(EXACT):
-            dearest = max(dearest, input_tokens * inputs + output_tokens * outputs)
+        dearest = max(dearest, EXACT.fma(input_tokens, inputs, EXACT.multiply(output_tokens, outputs)))
     return dearest
 
 

@@ -1,11 +1,12 @@
 """A provider that answers what it was told to: for tests, demonstrations and rehearsals, at no cost."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from itertools import chain, repeat
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import GatewayError
-from feedback_gateway.ledger.models import Grant, Hold
+from feedback_gateway.ledger.models import Grant, Hold, Refusal
 from feedback_gateway.llm.models import Completion, CompletionRequest, FinishReason, Usage
 
 Step = Completion | GatewayError | Callable[[CompletionRequest], Completion]
@@ -22,9 +23,11 @@ class OpenPurse:
 
     owner = "scripted"
 
-    async def hold(self, hold: Hold) -> Grant:  # noqa: ARG002 the protocol's
+    def hold(self, hold: Hold) -> "asyncio.Future[Grant | Refusal]":  # noqa: ARG002 the protocol's
         """Grant."""
-        return Grant()
+        granted: asyncio.Future[Grant | Refusal] = asyncio.get_running_loop().create_future()
+        granted.set_result(Grant())
+        return granted
 
 
 class ScriptedClient:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 from feedback_gateway.clock import Clock
@@ -31,6 +32,8 @@ from feedback_gateway.llm.retrying import RetryingClient
 from feedback_gateway.llm.stored import Entries, Stored, unchanged
 from feedback_gateway.llm.validating import ValidatingClient, proven
 from feedback_gateway.ratelimits.models import RateLimiter
+
+MOST_ALIASES = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +77,8 @@ class Stack:
         )
 
     def _paid(self, client: Client[RequestT, AnswerT]) -> Client[RequestT, AnswerT]:
-        return ReservingClient(
-            DeadlineClient(client, clock=self.clock), self.purse, eligible=self._eligible, clock=self.clock
-        )
+        billed = lru_cache(MOST_ALIASES)(self._billed)
+        return ReservingClient(DeadlineClient(client, clock=self.clock), self.purse, billed=billed, clock=self.clock)
 
     def _rounds(self, leaf: Callable[[Deployment], Leaf[RequestT, AnswerT]]) -> Client[RequestT, AnswerT]:
         members = [Member(deployment, self._asked(deployment, leaf(deployment))) for deployment in self.deployments]
@@ -96,7 +98,7 @@ class Stack:
             return covering
         return LimitingClient(covering, deployment, limiter=self.limiter, clock=self.clock)
 
-    def _eligible(self, alias: str) -> list[Deployment]:
-        """Every deployment that may answer for `alias`, whatever fails, so that what is held covers each."""
+    def _billed(self, alias: str) -> list[Deployment]:
+        """Every deployment that may answer for `alias`, whatever fails, and costs: what is held covers each."""
         aliases = self.fallbacks.reachable(alias)
-        return [deployment for deployment in self.deployments if deployment.alias in aliases]
+        return [one for one in self.deployments if one.alias in aliases and not one.is_free]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from feedback_gateway.llm.models import Message
+from feedback_gateway.memo import Memo
 
 Mode = Literal["schema", "tool", "text"]
 Params = dict[str, Any]
@@ -16,6 +17,7 @@ INSTRUCTION = (
 UNSUPPORTED_IN_STRICT = frozenset(
     {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"}
 )
+STRICT: Memo[bool] = Memo(most=64)
 
 
 def is_strict(schema: object) -> bool:
@@ -37,10 +39,17 @@ def is_strict(schema: object) -> bool:
     return is_strict(list(nested.values())) and is_strict(list(plain.values()))
 
 
+def takes_strictly(schema: Mapping[str, Any]) -> bool:
+    """`is_strict`, looked at once for a schema that calls share."""
+    if (known := STRICT.find(schema)) is not None:
+        return known
+    return STRICT.keep(is_strict(schema), schema)
+
+
 def structured_params(mode: Mode, schema: Mapping[str, Any], *, supported: frozenset[str]) -> Params:
     """The parameters, in OpenAI's terms, that ask for `schema` in this mode."""
     if mode == "schema":
-        form = {"name": TOOL, "schema": dict(schema), "strict": is_strict(schema)}
+        form = {"name": TOOL, "schema": dict(schema), "strict": takes_strictly(schema)}
         return {"response_format": {"type": "json_schema", "json_schema": form}}
     if mode == "tool":
         function = {"name": TOOL, "description": "Gives the answer.", "parameters": dict(schema)}

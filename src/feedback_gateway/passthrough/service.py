@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from feedback_gateway.calls.models import Call, Receipt
 from feedback_gateway.calls.recorder import Recorder
@@ -35,6 +36,7 @@ from feedback_gateway.redaction.redactor import Redactor
 TASKS: Mapping[Operation, str] = {"chat": "chat", "embeddings": "embeddings"}
 """What the routes are called in scopes, budgets and the log."""
 NO_VERSION = 0
+MOST_ALIASES = 1_024
 DEFAULT_MAX_TOKENS = 8_192
 """The most output tokens of a choice where the request does not say."""
 CALLERS_FAULT = frozenset({ContentRefused.code, ContextTooLong.code, ProviderRejected.code})
@@ -58,6 +60,14 @@ class Passed:
     head: Head
     body: bytes = field(repr=False)
     receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Whoever may answer for an alias: whether all of them are free, and the most output tokens that all can give."""
+
+    is_free: bool
+    max_tokens: int
 
 
 Begin = Callable[[Head], Awaitable[None]]
@@ -90,6 +100,7 @@ class Passthrough:
         self._deployments = deployments
         self._fallbacks = fallbacks
         self._redactor = redactor
+        self._chain = lru_cache(MOST_ALIASES)(self._chain_of)
 
     def models(self, consumer: Consumer) -> list[str]:
         """The aliases that a consumer may ask, in the order of the configuration."""
@@ -104,6 +115,7 @@ class Passthrough:
         task = TASKS[asked.operation]
         chain = self._chain(asked.model)
         consumer.scopes.require(task=task, model=asked.model)
+        self._admission.look(consumer)
         request = self._request(asked, chain, has_budget=bool(consumer.budgets_for(task)))
         standing = await self._admission.admit(consumer, tokens=token_estimate(request))
         call: Call | None = None
@@ -112,7 +124,7 @@ class Passthrough:
             async with recording as call:
                 call.inputs = asked.shown
                 sink = Outlet(call, standing, listener).send if asked.is_streamed else None
-                answer = await self._answer(replace(request, sink=sink), call)
+                answer = await self._answer(request if sink is None else replace(request, sink=sink), call)
                 call.result = value_of(answer.body) if asked.operation == "chat" and answer.body else None
         except GatewayError as error:
             if call is None:
@@ -142,23 +154,26 @@ class Passthrough:
             await request.sink(data)
         return answer
 
-    def _chain(self, alias: str) -> list[Deployment]:
-        """Every deployment that may answer for an alias. Raises NotFound."""
+    def _chain_of(self, alias: str) -> "Chain":
+        """Who may answer for an alias. Raises NotFound."""
         names = self._fallbacks.reachable(alias)
         chain = [deployment for deployment in self._deployments if deployment.alias in names]
         if not any(deployment.alias == alias for deployment in chain):
             raise NotFound(f"there is no model {alias[:200]!r}; GET /v1/models lists what there is")
-        return chain
+        listed = (deployment.max_output_tokens for deployment in chain)
+        return Chain(
+            is_free=all(deployment.is_free for deployment in chain),
+            max_tokens=min((DEFAULT_MAX_TOKENS, *(limit for limit in listed if limit))),
+        )
 
-    def _request(self, asked: Asked, chain: Sequence[Deployment], *, has_budget: bool) -> ForwardRequest:
+    def _request(self, asked: Asked, chain: "Chain", *, has_budget: bool) -> ForwardRequest:
         """What is passed on; whoever pays from a budget asks for no more than can be set aside for it."""
-        is_charged = has_budget and not all(deployment.is_free for deployment in chain)
+        is_charged = has_budget and not chain.is_free
         if is_charged and asked.unbounded:
             raise BudgetExceeded(f"{asked.unbounded}: what it costs has no bound, so no budget can cover it")
         body, most = asked.body, asked.most
         if most is None:
-            listed = (deployment.max_output_tokens for deployment in chain)
-            most = min((DEFAULT_MAX_TOKENS, *(limit for limit in listed if limit)))
+            most = chain.max_tokens
             if is_charged:
                 body = {**body, "max_tokens": most}
         return ForwardRequest(

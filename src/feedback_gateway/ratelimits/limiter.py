@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Protocol
 
@@ -73,8 +74,7 @@ class Applicant:
 
     def key(self, unit: Unit) -> str:
         """Where the use is counted: a name may hold any character, so its digest stands for it."""
-        digest = blake2b(self.name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        return f"{self.scope}:{digest}:{unit}"
+        return key_of(self.scope, self.name, unit)
 
     def refusal(self, limit: int, unit: Unit, *, cost: int, wait: float | None) -> RateLimited:
         """The error that says whose limit it was and when to come back; a `wait` of None is never."""
@@ -96,6 +96,13 @@ class Applicant:
             retryable=wait is not None,
             retry_after=wait,
         )
+
+
+@lru_cache(maxsize=4_096)
+def key_of(scope: Scope, name: str, unit: Unit) -> str:
+    """Where the use of one name is counted."""
+    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{scope}:{digest}:{unit}"
 
 
 class WindowLimiter:

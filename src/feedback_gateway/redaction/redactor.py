@@ -2,7 +2,8 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from operator import itemgetter
 
 from feedback_gateway.redaction.accounts import find_cards, find_ibans
@@ -19,14 +20,17 @@ from feedback_gateway.redaction.redaction import PLACEHOLDER, Redaction
 DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "IT", "ES", "NL", "AU", "IN", "BR")
 """Whose national phone formats are known; numbers with a country code are known wherever they are from."""
 
-SHORT, MOST_KNOWN = 80, 4_096
-"""Characters of a text worth remembering, such as a field's name, a label or a message of ours; how many are."""
+SHORT, MOST_KNOWN = 80, 16_384
+"""Characters of a text that is remembered as it is, such as a field's name or a label; how many texts are at most."""
+DIGEST_BYTES = 16
 
 Detector = Callable[[str], Iterator[Finding]]
 
 
 class Redactor:
-    """What to look for; built once a process and safe in threads: all it writes down is which short texts are clean.
+    """What to look for; built once a process and safe in threads: all it writes down is which texts are clean.
+
+    A longer one, such as a prompt that comes with every call, by its digest.
 
     `regions` are ISO 3166 codes, such as `US`, whose national phone formats are understood. `names` also looks for
     names after a cue (`Dear …`, `my name is …`).
@@ -34,7 +38,7 @@ class Redactor:
 
     def __init__(self, *, regions: Sequence[str] = DEFAULT_REGIONS, names: bool = True) -> None:
         self._names = names
-        self._clean: set[tuple[str, str]] = set()
+        self._clean: set[Hashable] = set()
         self._gated: tuple[tuple[re.Pattern[str], tuple[Detector, ...]], ...] = (
             (re.compile(""), (find_api_keys, find_tokens)),
             (re.compile(r"\d"), (find_cards, find_ibans, NationalIdDetector(), PhoneDetector(regions))),
@@ -53,13 +57,14 @@ class Redactor:
         `field` is the key that the text has in its object: `{"phone": "467 3395"}` and `{"password": "hunter"}` are
         read as the text `phone: 467 3395` would be.
         """
-        if (text, field) in self._clean:
+        known_as = known(text, field)
+        if known_as in self._clean:
             return []
         found = self._look(text, field)
-        if not found and len(text) + len(field) <= SHORT:
+        if not found:
             if len(self._clean) >= MOST_KNOWN:
                 self._clean.clear()
-            self._clean.add((text, field))
+            self._clean.add(known_as)
         return found
 
     def _look(self, text: str, field: str) -> list[Finding]:
@@ -84,6 +89,13 @@ class Redactor:
             if gate.search(text):
                 for detector in detectors:
                     yield from detector(text)
+
+
+def known(text: str, field: str) -> Hashable:
+    """What a text in a field is remembered by."""
+    if len(text) + len(field) <= SHORT:
+        return text, field
+    return blake2b(f"{field}\0{text}".encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
 def untouched(text: str, findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -81,6 +81,7 @@ class Repeats:
             self._known.drop(key)
             return None
         consumer.scopes.require(task=name, model=repeat.model)
+        self._admission.look(consumer)
         standing = await self._admission.admit(consumer, tokens=repeat.tokens)
         async with self._recorder.record(
             consumer, name, repeat.task.version, repeat.model, timeout_s=repeat.timeout_s, origin=origin

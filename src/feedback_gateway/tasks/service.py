@@ -162,6 +162,7 @@ class TaskService:
     async def _outcome(self, order: Order, raw: object) -> Answer | Failure:
         call: Call | None = None
         try:
+            self._admission.look(order.consumer)
             item = parse_item(raw)
             taxonomy = self._taxonomy_for(order.task, item.inputs)
             inputs = self._checked_inputs(order.task, item)
