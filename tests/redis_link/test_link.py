@@ -1,5 +1,7 @@
 """What everyone who asks Redis has in common: answers, silence, slowness, and what is told of them."""
 
+import random
+
 import pytest
 from redis.asyncio import Redis
 
@@ -37,6 +39,52 @@ async def test_error_of_ours_is_an_answer(redis_server: RedisServer, clock: Leap
             await link.ask(refuse)
 
     assert not link.state.is_open
+
+
+@pytest.mark.parametrize("kind", ["full", "wrong type"])
+async def test_refused_question_says_nothing_against_redis(
+    redis_server: RedisServer, clock: LeapingClock, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """Whoever asked goes on without it, and everybody else still asks; it is logged once."""
+    async with open_link(redis_server.url, clock=clock, patience_s=LONG_S) as link:
+        await link.ask(lambda client: client.set("name", "value"))
+        if kind == "full":
+            await link.ask(lambda client: client.config_set("maxmemory", 1))
+        for _ in range(2):
+            with pytest.raises(RedisSilentError):
+                await link.ask(lambda client: client.lpush("name", "other"))
+        answer = await link.ask(lambda client: client.get("name"))
+
+    assert answer == b"value"
+    assert (link.state.is_open, link.state.openings, link.state.failures, link.state.trouble) == (False, 0, 2, None)
+    assert [record.message for record in caplog.records if "refused a question" in record.message][1:] == []
+    assert "refused a question" in caplog.text
+
+
+@pytest.mark.parametrize("stale", ["yes", "no"])
+async def test_replica_is_left_alone(redis_server: RedisServer, clock: LeapingClock, stale: str) -> None:
+    """It takes no writes, and one that is cut off from its master no questions."""
+    async with open_link(redis_server.url, clock=clock, patience_s=LONG_S) as link:
+        await link.ask(lambda client: client.config_set("replica-serve-stale-data", stale))
+        await link.ask(lambda client: client.replicaof("127.0.0.1", "1"))
+        with pytest.raises(RedisSilentError):
+            await link.ask(lambda client: client.set("name", "value"))
+
+    assert (link.state.is_open, link.state.openings) == (True, 1)
+
+
+async def test_redis_that_still_reads_its_file_is_left_alone(redis_server: RedisServer, clock: LeapingClock) -> None:
+    """It says so to every question, for as long as that takes."""
+    with redis_server.client() as client:
+        client.mset({str(number): random.randbytes(2_000) for number in range(6_000)})  # the file is compressed
+        client.save()
+    redis_server.kill()
+    redis_server.start("--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
+    async with open_link(redis_server.url, clock=clock, patience_s=LONG_S) as link:
+        with pytest.raises(RedisSilentError):
+            await link.ask(lambda client: client.get("name"))
+
+    assert link.state.trouble == "Redis does not answer (BusyLoadingError): each process goes on alone"
 
 
 async def test_silence_is_counted_and_dated(redis_server: RedisServer, link: RedisLink, clock: LeapingClock) -> None:

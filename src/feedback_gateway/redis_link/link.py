@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ClusterDownError, ReadOnlyError, RedisError, ResponseError
 
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import ConfigurationError, GatewayError
@@ -25,6 +25,8 @@ REST_S = 3.0
 SLOW = 3
 """Slices that recent answers may take on average: a request asks Redis several times, and would wait for each."""
 RECENT = 8
+UNUSABLE = (ReadOnlyError, ClusterDownError)
+"""Error replies that no question escapes: of a replica, and of one without its master."""
 AT_ONCE = 8
 """Questions to Redis at the same time: as many, and no more, wait when it falls silent."""
 
@@ -48,6 +50,7 @@ class RedisLink:
         self._patience = patience_s
         self._asking: set[asyncio.Future[Any]] = set()
         self._trouble: str | None = None
+        self._refused: set[type[ResponseError]] = set()
         self._usual = 0.0
         self._since = clock.now()
         self._openings = self._failures = self._refusals = 0
@@ -73,7 +76,8 @@ class RedisLink:
         """The answer to `question`, which is given the client. Raises RedisSilentError where there is none.
 
         A question must be short: no blocking commands, no waiting for something else. What it raises of the gateway's
-        own errors is an answer, and is passed on.
+        own errors is an answer, and is passed on. An error of Redis about this question (no memory, a key of another
+        type) is none to the asker, but says nothing against Redis: it keeps nobody else from asking.
         """
         async with self._gate:
             ticket = self._breaker.ask()
@@ -83,8 +87,9 @@ class RedisLink:
             answer = self._put(question(self._client))
             try:
                 slices = await self._wait_for(answer)
-                with suppress(GatewayError):
-                    answer.result()
+                refusal = answer.exception()
+                if isinstance(refusal, UNUSABLE) or not isinstance(refusal, ResponseError | GatewayError | None):
+                    raise refusal
             except (RedisError, OSError) as error:
                 self._note_silence(ticket, f"does not answer ({type(error).__name__})")
                 raise RedisSilentError from None
@@ -93,6 +98,9 @@ class RedisLink:
                 self._note_silence(ticket, "is slow")
             else:
                 self._note_answer(ticket)
+            if isinstance(refusal, ResponseError):
+                self._note_refusal(refusal)
+                raise RedisSilentError
             return answer.result()
 
     async def check(self) -> str | None:
@@ -141,6 +149,12 @@ class RedisLink:
             self._since = self._clock.now()
             self._trouble = f"Redis {what}: each process goes on alone"
             log.warning("%s", self._trouble)
+
+    def _note_refusal(self, refusal: ResponseError) -> None:
+        self._failures += 1
+        if type(refusal) not in self._refused:  # once for each kind: it may come with every question
+            self._refused.add(type(refusal))
+            log.warning("Redis refused a question (%s): each process goes on alone there", type(refusal).__name__)
 
     def _note_answer(self, ticket: int) -> None:
         if self._breaker.answer(ticket):

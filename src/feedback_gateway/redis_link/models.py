@@ -18,7 +18,7 @@ class RedisState:
     openings: int
     """How often it fell silent."""
     failures: int
-    """How many questions waited for it in vain, probes included."""
+    """How many questions got no answer or an error, probes included."""
     refusals: int
     """How many questions were not put, because it was being left alone."""
     trouble: str | None
