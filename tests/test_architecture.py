@@ -35,7 +35,6 @@ ONE_IMPORTER = {
     "litellm": ["llm/litellm_client.py"],
     "aiohttp": ["llm/openai_http.py"],
     "redis": ["redis_link/*"],
-    "limits": ["ratelimits/redis.py"],
     "fastapi": ["app.py", "api/*"],
     "starlette": ["app.py", "api/*"],
     "typer": ["cli/*", "__main__.py"],

@@ -20,7 +20,7 @@ AGE = """
 for _, key in ipairs(redis.call('keys', ARGV[1])) do
   if redis.call('type', key).ok == 'list' then
     for index, made in ipairs(redis.call('lrange', key, 0, -1)) do
-      redis.call('lset', key, index - 1, string.format('%.6f', tonumber(made) - tonumber(ARGV[2])))
+      redis.call('lset', key, index - 1, string.format('%.0f', tonumber(made) - 1000 * tonumber(ARGV[2])))
     end
   end
   local left = redis.call('pttl', key) - math.floor(tonumber(ARGV[2]) * 1000)
@@ -87,6 +87,13 @@ class RedisServer:
         with self.client() as client:
             stats: dict[str, Any] = client.info("commandstats")
         return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+    @property
+    def reads(self) -> int:
+        """How often it has read from a connection."""
+        with self.client() as client:
+            stats: dict[str, Any] = client.info("stats")
+        return int(stats["total_reads_processed"])
 
     def _signal(self, number: int) -> None:
         assert self._process is not None

@@ -76,12 +76,11 @@ def test_two_processes_with_one_redis_admit_the_limit_in_sum(
     assert sum(admitted) == sum_
 
 
-async def test_frozen_redis_makes_a_handful_wait_and_the_limit_still_holds(
+async def test_frozen_redis_holds_up_two_batches_and_the_limit_still_holds(
     redis_server: RedisServer, shared: SharedLimiter, link: RedisLink
 ) -> None:
-    """Of 200 requests at once at most eight have asked it, each once; five are admitted, none fails."""
+    """Of 200 requests at once all wait for the same two batches at most; five are admitted, none fails."""
     await link.check()
-    before = redis_server.calls("evalsha")
     redis_server.freeze()
 
     admitted = await admitted_of(200, shared, REQUESTS)
@@ -90,11 +89,11 @@ async def test_frozen_redis_makes_a_handful_wait_and_the_limit_still_holds(
 
     assert admitted == 5
     assert trouble == "Redis does not answer (TimeoutError): each process goes on alone"
-    assert redis_server.calls("evalsha") - before <= AT_ONCE
+    assert 1 <= link.state.failures <= AT_ONCE
 
 
 async def test_frozen_redis_is_asked_by_one_probe_at_a_time(clock: LeapingClock) -> None:
-    """A server that takes connections and never answers: eight wait at first, then one every few seconds."""
+    """A server that takes connections and never answers: two at most wait at first, then one every few seconds."""
     server = SilentServer()
     url = await server.start()
     waited = []
@@ -107,7 +106,8 @@ async def test_frozen_redis_is_asked_by_one_probe_at_a_time(clock: LeapingClock)
             clock.leap(REST_S)
     await server.stop()
 
-    assert (waited[0], sum(waited)) == (AT_ONCE, AT_ONCE + 2)
+    assert 1 <= waited[0] <= AT_ONCE
+    assert waited[1:] == [1, 1]
 
 
 async def test_redis_that_comes_back_counts_again_by_itself(
@@ -179,7 +179,7 @@ async def test_redis_without_a_free_connection_is_done_without(
         client.config_set("maxclients", 100)
 
     assert admitted == 5
-    assert (await link.check(), link.state.is_open) == (None, False)
+    assert (await link.check() or "").startswith("Redis does not answer")
 
 
 async def test_redis_that_refuses_to_write_is_done_without(

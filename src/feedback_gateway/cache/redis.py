@@ -3,10 +3,9 @@
 import asyncio
 import zlib
 from contextlib import suppress
-from typing import Any
 
 from feedback_gateway.cache.models import LEASE_S, StoreState
-from feedback_gateway.redis_link.link import RedisLink
+from feedback_gateway.redis_link.link import RedisLink, Script
 from feedback_gateway.redis_link.models import RedisSilentError
 
 PREFIX = b"feedback-gateway:cache:"
@@ -18,14 +17,16 @@ LARGE_BYTES = 100_000
 LONGEST_S = 10 * 365 * 86_400
 NOTHING = StoreState()
 
-CLAIM = """
+CLAIM = Script("""
 local entry = redis.call('get', KEYS[1])
 if entry then return entry end
 if redis.call('set', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
 return 0
-"""
-RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
-RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+""")
+RENEW = Script(
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
+)
+RELEASE = Script("if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0")
 
 
 class RedisStore:
@@ -42,7 +43,7 @@ class RedisStore:
     async def get(self, key: bytes) -> bytes | None:
         """What was put under `key`; None also for what is no entry of ours."""
         try:
-            packed = await self._ask("GET", entry_key(key))
+            packed = await self._link.command("GET", entry_key(key))
         except RedisSilentError:
             return None
         return await unpacked(packed)
@@ -54,13 +55,13 @@ class RedisStore:
         packed = pack(entry) if len(entry) < LARGE_BYTES else await asyncio.to_thread(pack, entry)
         milliseconds = max(1, int(min(ttl_s, LONGEST_S) * 1000))
         with suppress(RedisSilentError):
-            await self._ask("SET", entry_key(key), packed, "PX", milliseconds)
+            await self._link.command("SET", entry_key(key), packed, "PX", milliseconds)
 
     async def claim(self, key: bytes, token: str) -> bytes | bool | None:
         """The entry, or whether `token` has the lease; what is under the key but no entry of ours gives no lease."""
         keys, milliseconds = [entry_key(key), lease_key(key)], int(LEASE_S * 1000)
         try:
-            claimed = await self._ask("EVAL", CLAIM, 2, *keys, token, milliseconds)
+            claimed = await self._link.script(CLAIM, keys, token, milliseconds)
         except RedisSilentError:
             return None
         return bool(claimed) if isinstance(claimed, int) else await unpacked(claimed)
@@ -68,20 +69,12 @@ class RedisStore:
     async def renew(self, key: bytes, token: str) -> None:
         """Keep the lease for LEASE_S more."""
         with suppress(RedisSilentError):
-            await self._ask("EVAL", RENEW, 1, lease_key(key), token, int(LEASE_S * 1000))
+            await self._link.script(RENEW, [lease_key(key)], token, int(LEASE_S * 1000))
 
     async def release(self, key: bytes, token: str) -> None:
         """Give the lease back."""
         with suppress(RedisSilentError):
-            await self._ask("EVAL", RELEASE, 1, lease_key(key), token)
-
-    async def _ask(self, *command: bytes | str | int) -> Any:
-        """What Redis says to a command. Raises RedisSilentError."""
-
-        async def answered(client: Any) -> Any:
-            return await client.execute_command(*command)
-
-        return await self._link.ask(answered)
+            await self._link.script(RELEASE, [lease_key(key)], token)
 
 
 def entry_key(key: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -24,7 +25,8 @@ class ProblemProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self.scope["extensions"] = {DEPARTURE: Departure()}
+        extensions: dict[str, Any] = {DEPARTURE: Departure()}
+        self.scope["extensions"] = extensions
         self._is_in_head = True
 
     def on_headers_complete(self) -> None:
@@ -51,7 +53,8 @@ class ProblemProtocol(HttpToolsProtocol):
         self._end_head()
         super().connection_lost(exc)
         if self.cycle is not None and self.cycle.disconnected:
-            self.cycle.scope["extensions"][DEPARTURE].tell()
+            extensions: dict[str, Any] = self.cycle.scope["extensions"] or {}
+            extensions[DEPARTURE].tell()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read as a request, and close."""

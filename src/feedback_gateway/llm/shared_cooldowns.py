@@ -111,7 +111,4 @@ class SharedCooldowns:
             return
 
     async def _ask(self, script: str, name: str, *arguments: str | int) -> Any:
-        async def question(client: Any) -> Any:
-            return await client.eval(script, 2, KEY, PROBE + name, *arguments)
-
-        return await self._link.ask(question)
+        return await self._link.command("EVAL", script, 2, KEY, PROBE + name, *arguments)

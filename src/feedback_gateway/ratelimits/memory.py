@@ -1,91 +1,83 @@
-"""The windows in this process: the arithmetic that the library `limits` does in Redis, on a clock that is given."""
+"""The windows in this process, on a clock that is given. Nothing awaits, so that each request is one step."""
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import repeat
+from dataclasses import dataclass, field
+
+from feedback_gateway.ratelimits.limiter import Applicant, TokenUse, tightest
+from feedback_gateway.ratelimits.models import WINDOW_S, Allowance, Scope, Standing
 
 
 @dataclass(slots=True)
-class Count:
-    """What was counted in the window that ends at `ends`, and in the one before."""
+class Use:
+    """What one applicant used: when its requests came, oldest first, and its tokens in two neighbouring windows.
+
+    `ends` is when the later of these ends.
+    """
 
     ends: float
+    requests: deque[float] = field(default_factory=deque)
     previous: int = 0
     current: int = 0
 
+    def move_on(self, now: float) -> None:
+        """Forget what is over."""
+        while self.requests and self.requests[0] <= now - WINDOW_S:
+            self.requests.popleft()
+        if now >= self.ends + WINDOW_S:
+            self.previous, self.current, self.ends = 0, 0, now + WINDOW_S
+        elif now >= self.ends:
+            self.previous, self.current, self.ends = self.current, 0, self.ends + WINDOW_S
 
-class MemoryWindows:
-    """Keeps windows in dictionaries, without a thread or a task; nothing awaits, so that each step is atomic.
+    def tokens(self, now: float) -> TokenUse:
+        """Its tokens as they count now."""
+        left = self.ends - now
+        return TokenUse(self.previous, left, self.current, left + WINDOW_S)
+
+
+class MemoryLimiter:
+    """Keeps windows in a dictionary, without a thread or a task.
 
     What is forgotten is dropped once in a window's time, so that memory holds who was seen in the last two.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._entries: dict[str, deque[float]] = {}
-        self._counts: dict[str, Count] = {}
+        self._uses: dict[str, Use] = {}
         self._swept = now()
 
     def __len__(self) -> int:
-        """How many windows are kept."""
-        return len(self._entries) + len(self._counts)
+        """How many applicants are remembered."""
+        return len(self._uses)
 
-    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Note `amount` entries, unless there would be more than `limit` in `expiry` seconds."""
-        self._sweep(expiry)
-        entries = self._recent(key, expiry)
-        if len(entries) + amount > limit:
-            return False
-        entries.extend(repeat(self._now(), amount))
-        self._entries[key] = entries
-        return True
+    def entries(self, applicant: Applicant) -> int:
+        """How many requests are remembered of one."""
+        use = self._uses.get(applicant.key)
+        return 0 if use is None else len(use.requests)
 
-    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the oldest of the newest `limit` entries was made, and how many entries count."""
-        entries = self._recent(key, expiry)
-        counted = min(len(entries), limit)
-        return (entries[-counted] if counted else self._now()), counted
+    async def admit(self, scope: Scope, name: str, allowance: Allowance, *, tokens: int) -> Standing | None:
+        """Count one request of `tokens` tokens, or nothing. Raises RateLimited."""
+        if not allowance.is_limited:
+            return None
+        applicant, now = Applicant(scope, name), self._now()
+        applicant.refuse_the_impossible(allowance, cost=tokens)
+        self._sweep(now)
+        use = self._uses.get(applicant.key) or Use(now + WINDOW_S)
+        use.move_on(now)
+        if (limit := allowance.tokens_per_minute) is not None and (wait := use.tokens(now).wait(tokens, limit=limit)):
+            raise applicant.refusal(limit, "tokens", cost=tokens, wait=wait)
+        if (limit := allowance.requests_per_minute) is not None:
+            if len(use.requests) >= limit:
+                raise applicant.refusal(limit, "requests", cost=1, wait=use.requests[-limit] + WINDOW_S - now)
+            use.requests.append(now)
+        if allowance.tokens_per_minute is not None:
+            use.current += tokens
+        self._uses[applicant.key] = use
+        reset_s = use.requests[0] + WINDOW_S - now if use.requests else 0.0
+        return tightest(allowance, requests=len(use.requests), reset_s=reset_s, use=use.tokens(now))
 
-    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count `amount`, unless more than `limit` would count; the window before counts by what is left of it."""
-        self._sweep(expiry)
-        count = self._count(key, expiry)
-        faded = int(count.previous * (count.ends - self._now()) / expiry)
-        if faded + count.current + amount > limit:
-            return False
-        count.current += amount
-        self._counts[key] = count
-        return True
-
-    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """The count of the window before and of this one, each with the seconds until it is forgotten."""
-        count = self._count(key, expiry)
-        left = count.ends - self._now()
-        return count.previous, left, count.current, left + expiry
-
-    def _recent(self, key: str, expiry: int) -> deque[float]:
-        entries = self._entries.get(key)
-        if entries is None:
-            return deque()
-        horizon = self._now() - expiry
-        while entries and entries[0] <= horizon:
-            entries.popleft()
-        return entries
-
-    def _count(self, key: str, expiry: int) -> Count:
-        now = self._now()
-        count = self._counts.get(key)
-        if count is None or now >= count.ends + expiry:
-            return Count(now + expiry)
-        if now >= count.ends:
-            count.previous, count.current, count.ends = count.current, 0, count.ends + expiry
-        return count
-
-    def _sweep(self, expiry: int) -> None:
-        now = self._now()
-        if now < self._swept + expiry:
+    def _sweep(self, now: float) -> None:
+        if now < self._swept + WINDOW_S:
             return
         self._swept = now
-        self._entries = {key: kept for key, kept in self._entries.items() if kept and kept[-1] > now - expiry}
-        self._counts = {key: kept for key, kept in self._counts.items() if now < kept.ends + expiry}
+        self._uses = {key: use for key, use in self._uses.items() if now < use.ends + WINDOW_S}

@@ -3,17 +3,16 @@
 from typing import TYPE_CHECKING
 
 from feedback_gateway.clock import Clock
-from feedback_gateway.ratelimits.limiter import WindowLimiter
-from feedback_gateway.ratelimits.memory import MemoryWindows
+from feedback_gateway.ratelimits.memory import MemoryLimiter
 from feedback_gateway.ratelimits.models import RateLimiter
 
 if TYPE_CHECKING:
     from feedback_gateway.redis_link.link import RedisLink
 
 
-def memory_limiter(clock: Clock) -> WindowLimiter:
+def memory_limiter(clock: Clock) -> MemoryLimiter:
     """A limiter that counts in this process alone."""
-    return WindowLimiter(MemoryWindows(clock.monotonic), now=clock.monotonic)
+    return MemoryLimiter(clock.monotonic)
 
 
 def rate_limiter_over(link: "RedisLink | None", *, clock: Clock) -> RateLimiter:

@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha1
 from typing import Any, TypeVar
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ClusterDownError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import ConfigurationError, GatewayError
+from feedback_gateway.errors import ConfigurationError
 from feedback_gateway.redis_link.breaker import Breaker
 from feedback_gateway.redis_link.models import RedisSilentError, RedisState
 
@@ -27,38 +29,66 @@ SLOW = 3
 RECENT = 8
 UNUSABLE = (ReadOnlyError, ClusterDownError)
 """Error replies that no question escapes: of a replica, and of one without its master."""
-AT_ONCE = 8
-"""Questions to Redis at the same time: as many, and no more, wait when it falls silent."""
+AT_ONCE = 2
+"""Batches of commands that are under way at the same time: as many, and no more, wait when Redis falls silent."""
+MOST_TOGETHER = 256
+"""Commands of one batch."""
 
 T = TypeVar("T")
+Word = bytes | str | int | float
 
 log = logging.getLogger(__name__)
+
+
+class UnknownScriptError(Exception):
+    """Redis has not been told a script since it was started."""
+
+
+class Script:
+    """A script of Redis's, and what Redis knows it by."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A command that waits to be sent, and where what Redis says to it goes."""
+
+    words: tuple[Word, ...]
+    said: "asyncio.Future[Any]"
+
+    def settle(self, reply: object) -> None:
+        """Give what Redis said, or raise it, where it is awaited."""
+        if self.said.done():
+            return
+        if isinstance(reply, Exception):
+            self.said.set_exception(reply)
+        else:
+            self.said.set_result(reply)
 
 
 class RedisLink:
     """Asks Redis for everybody in the process: one pool of connections, one breaker.
 
-    Nobody waits for an answer longer than `patience_s` seconds; a question that was left goes on by itself, so that its
-    connection is there for the next one.
+    Commands that are asked for at the same time travel together. Nobody waits for an answer longer than `patience_s`
+    seconds; a batch that was left goes on by itself, so that its connection is there for the next one.
     """
 
     def __init__(self, client: Redis, *, clock: Clock, patience_s: float = PATIENCE_S) -> None:
         self._client = client
         self._clock = clock
         self._breaker = Breaker(clock.monotonic, rest_s=REST_S)
-        self._gate = asyncio.Semaphore(AT_ONCE)
         self._patience = patience_s
+        self._waiting: list[Asked] = []
+        self._senders = 0
         self._asking: set[asyncio.Future[Any]] = set()
         self._trouble: str | None = None
-        self._refused: set[type[ResponseError]] = set()
+        self._refused: set[type[RedisError]] = set()
         self._usual = 0.0
         self._since = clock.now()
         self._openings = self._failures = self._refusals = 0
-
-    @property
-    def pool(self) -> ConnectionPool:
-        """The connections, for a library that brings a client of its own; it is to be used inside of `ask` only."""
-        return self._client.connection_pool
 
     @property
     def state(self) -> RedisState:
@@ -72,41 +102,30 @@ class RedisLink:
             trouble=self._trouble,
         )
 
-    async def ask(self, question: Callable[[Redis], Awaitable[T]]) -> T:
-        """The answer to `question`, which is given the client. Raises RedisSilentError where there is none.
+    async def command(self, *words: Word) -> Any:
+        """What Redis says to one command, a short one. Raises RedisSilentError where it says nothing.
 
-        A question must be short: no blocking commands, no waiting for something else. What it raises of the gateway's
-        own errors is an answer, and is passed on. An error of Redis about this question (no memory, a key of another
-        type) is none to the asker, but says nothing against Redis: it keeps nobody else from asking.
+        An error of Redis about this command (no memory, a key of another type) is none to the asker either, but says
+        nothing against Redis: it keeps nobody else from asking.
         """
-        async with self._gate:
-            ticket = self._breaker.ask()
-            if ticket is None:
-                self._refusals += 1
-                raise RedisSilentError
-            answer = self._put(question(self._client))
-            try:
-                slices = await self._wait_for(answer)
-                refusal = answer.exception()
-                if isinstance(refusal, UNUSABLE) or not isinstance(refusal, ResponseError | GatewayError | None):
-                    raise refusal
-            except (RedisError, OSError) as error:
-                self._note_silence(ticket, f"does not answer ({type(error).__name__})")
-                raise RedisSilentError from None
-            self._usual += (slices - self._usual) / RECENT
-            if self._usual > SLOW:
-                self._note_silence(ticket, "is slow")
-            else:
-                self._note_answer(ticket)
-            if isinstance(refusal, ResponseError):
-                self._note_refusal(refusal)
-                raise RedisSilentError
-            return answer.result()
+        asked = Asked(words, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        if self._senders < AT_ONCE:
+            self._senders += 1
+            self._put(self._send())
+        return await asked.said
+
+    async def script(self, script: Script, keys: Sequence[Word], *arguments: Word) -> Any:
+        """What a script says, which Redis is told once and knows by its digest from then on."""
+        try:
+            return await self.command("EVALSHA", script.digest, len(keys), *keys, *arguments)
+        except UnknownScriptError:
+            return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
 
     async def check(self) -> str | None:
         """Ask Redis, where it is not left alone, and tell what is wrong."""
         with suppress(RedisSilentError):
-            await self.ask(answered)
+            await self.command("PING")
         return self._trouble
 
     async def aclose(self) -> None:
@@ -114,6 +133,52 @@ class RedisLink:
         for task in self._asking:
             task.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
+
+    async def _send(self) -> None:
+        """Send whatever waits, batch after batch, until nothing does."""
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)  # whoever asks in this turn of the loop comes along
+                batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+                for asked, reply in zip(batch, await self._replies(batch), strict=True):
+                    asked.settle(reply)
+        finally:
+            self._senders -= 1
+
+    async def _replies(self, batch: Sequence[Asked]) -> Sequence[object]:
+        """What Redis says to each command of a batch; RedisSilentError where that is nothing."""
+        silence = [RedisSilentError() for _ in batch]
+        ticket = self._breaker.ask()
+        if ticket is None:
+            self._refusals += len(batch)
+            return silence
+        pipeline = self._client.pipeline(transaction=False)
+        for asked in batch:
+            pipeline.execute_command(*asked.words)
+        answer = self._put(pipeline.execute(raise_on_error=False))
+        try:
+            slices = await self._wait_for(answer)
+            replies = answer.result()
+            unusable = next((one for one in replies if is_unusable(one)), None)
+            if unusable is not None:
+                raise unusable
+        except (RedisError, OSError) as error:
+            self._note_silence(ticket, f"does not answer ({type(error).__name__})")
+            return silence
+        self._usual += (slices - self._usual) / RECENT
+        if self._usual > SLOW:
+            self._note_silence(ticket, "is slow")
+        else:
+            self._note_answer(ticket)
+        return [self._understood(reply) for reply in replies]
+
+    def _understood(self, reply: object) -> object:
+        if isinstance(reply, NoScriptError):
+            return UnknownScriptError()
+        if isinstance(reply, RedisError):
+            self._note_refusal(reply)
+            return RedisSilentError()
+        return reply
 
     def _put(self, answering: Awaitable[T]) -> "asyncio.Future[T]":
         answer = asyncio.ensure_future(answering)
@@ -150,7 +215,7 @@ class RedisLink:
             self._trouble = f"Redis {what}: each process goes on alone"
             log.warning("%s", self._trouble)
 
-    def _note_refusal(self, refusal: ResponseError) -> None:
+    def _note_refusal(self, refusal: RedisError) -> None:
         self._failures += 1
         if type(refusal) not in self._refused:  # once for each kind: it may come with every question
             self._refused.add(type(refusal))
@@ -163,9 +228,11 @@ class RedisLink:
             log.warning("Redis answers again: the processes share what they know")
 
 
-async def answered(client: Redis) -> None:
-    """The shortest question."""
-    await client.ping()
+def is_unusable(reply: object) -> bool:
+    """Whether a reply says that Redis as a whole cannot be used: that it reads its file still, or is no master."""
+    if isinstance(reply, UNUSABLE):
+        return True
+    return isinstance(reply, RedisError) and not isinstance(reply, ResponseError)
 
 
 @asynccontextmanager
