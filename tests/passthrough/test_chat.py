@@ -145,6 +145,21 @@ async def test_failure_of_the_provider_is_the_error_that_openais_client_knows(
     assert (status != 429) or error.response.headers["retry-after"] == "7"
 
 
+async def test_wait_that_a_provider_asks_for_is_an_hour_at_most(gateway: Gateway) -> None:
+    """Neither callers are told a year, nor is the deployment left alone for one."""
+    gateway.provider.script = lambda _: Play(status=429, headers={"retry-after": "31536000"})
+
+    waits = []
+    for _ in range(2):
+        with pytest.raises(openai.RateLimitError) as caught:
+            await gateway.client.chat.completions.create(model="default", messages=HELLO)
+        waits.append(int(caught.value.response.headers["retry-after"]))
+
+    assert waits[0] == 3_600
+    assert 3_500 < waits[1] <= 3_600
+    assert len(gateway.provider.heard) == 1
+
+
 async def test_refusals_are_what_openais_client_knows(gateway: Gateway) -> None:
     """No key, no right, no such model, no sense, no money, no room."""
 

@@ -27,7 +27,6 @@ FEWEST = 5
 WORST_SHARE = 0.5
 IN_A_ROW = 3
 ROW_SHARE = 0.01
-LONGEST_LIMIT_S = 86_400.0
 NOT_FOUND = 404
 SAMPLES = 128
 SMOOTHING = 0.2
@@ -79,7 +78,7 @@ def outcome_of(error: ProviderError) -> Outcome:
     if error.status == NOT_FOUND and not OTHERS_MISSING.search(error.detail):
         return Outcome(kind="fatal", error=error.code)
     if isinstance(error, ProviderRateLimited) and error.retry_after:
-        return Outcome(kind="limit", error=error.code, wait_s=min(error.retry_after, LONGEST_LIMIT_S))
+        return Outcome(kind="limit", error=error.code, wait_s=error.retry_after)
     if isinstance(error, ProviderUnavailable | ProviderRateLimited | ProviderTimeout):
         return Outcome(kind="failure", error=error.code)
     return NEUTRAL

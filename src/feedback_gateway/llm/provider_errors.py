@@ -100,7 +100,8 @@ MASKS = re.compile(r"…(?:[^\w…]*…)+")
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 TOO_LARGE = b'{"error": {"message": "the answer is larger than 16 MiB"}}'
 LONGEST = 200
-LONGEST_WAIT_S = 365 * 86_400.0
+LONGEST_WAIT_S = 3_600.0
+"""What a provider asks for beyond that is a mistake, or a quota that one probe an hour does not hurt."""
 SHORTEST_SECRET = 4
 
 
@@ -192,7 +193,10 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or an HTTP date); None where neither says so."""
+    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or an HTTP date); None where neither says so.
+
+    At most LONGEST_WAIT_S: callers are told it and a cooldown lasts as long, whatever the provider wrote there.
+    """
     lower = {str(name).lower(): str(value).strip() for name, value in headers.items()}
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = lower.get(name, "")
