@@ -1,13 +1,15 @@
 """What libraries read in the environment, and nowhere else: the one place that writes it. No setting is read here."""
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_NAME = "feedback-gateway-metrics-"
 
 
 def metrics_directory() -> Path | None:
@@ -25,21 +27,47 @@ def shared_metrics(processes: int) -> Iterator[None]:
     """Within, this process and its children count together, if there are several: in a directory that goes at the end.
 
     To be entered before Prometheus's library is imported, which reads the directory's name from the environment.
-    In memory where that can be: a disk that is full ends whoever writes to a mapped file of it.
+    In memory where that can be: a disk that is full ends whoever writes to a mapped file of it. What a server that was
+    killed has left there goes now.
     """
+    memory = Path("/dev/shm")  # noqa: S108 the folder made in it is this process's own
+    parent = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    remove_abandoned(parent)
     if processes == 1:
         yield
         return
-    memory = Path("/dev/shm")  # noqa: S108 the folder made in it is this process's own
-    parent = memory if os.access(memory, os.W_OK) else None
-    owner, directory = os.getpid(), tempfile.mkdtemp(prefix="feedback-gateway-metrics-", dir=parent)
-    os.environ[METRICS_DIRECTORY] = directory
+    owner, (directory, lock) = os.getpid(), locked_directory(parent)
+    os.environ[METRICS_DIRECTORY] = str(directory)
     try:
         yield
     finally:
         if os.getpid() == owner:  # and not a child that was forked within
             shutil.rmtree(directory, ignore_errors=True)
-            del os.environ[METRICS_DIRECTORY]
+            os.environ.pop(METRICS_DIRECTORY, None)
+        os.close(lock)
+
+
+def locked_directory(parent: Path) -> tuple[Path, int]:
+    """A new directory, and the lock on it, which the kernel lets go when this process and all its forks have ended."""
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=f"{METRICS_NAME}{os.getpid()}-", dir=parent))
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if directory.exists():
+            return directory, lock
+        os.close(lock)  # somebody took it for abandoned before it was locked
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the directories in `parent` that nobody living has locked; others' are not ours to remove."""
+    for directory in parent.glob(f"{METRICS_NAME}[0-9]*-*"):
+        with suppress(OSError):
+            lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def prepare_litellm_environment() -> None:

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -25,6 +26,12 @@ def announced(process: "subprocess.Popen[bytes]") -> str:
     line = process.stdout.readline().decode()
     assert line.startswith("Feedback Gateway is ready at http://127.0.0.1:")
     return line.split()[-1]
+
+
+def directories(process: "subprocess.Popen[bytes]") -> list[Path]:
+    """Where its workers count together."""
+    places = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    return [one for place in places for one in place.glob(f"feedback-gateway-metrics-{process.pid}-*")]
 
 
 def post(url: str, body: object) -> dict[str, object]:
@@ -152,9 +159,9 @@ def test_a_prompt_that_breaks_while_serving_is_told(start: Start, tmp_path: Path
 
 def test_each_worker_tells_the_metrics_of_all(start: Start) -> None:
     """Whichever of them is asked, and the directory that they share is gone with them."""
-    before = set(Path("/dev/shm").glob("feedback-gateway-metrics-*"))
     process = start("serve", "--port", "0", "--workers", "2")
     url = announced(process)
+    (directory,) = directories(process)
     for number in range(20):
         post(f"{url}/v1/severity", {"text": f"It crashes on page {number}"})
 
@@ -168,7 +175,22 @@ def test_each_worker_tells_the_metrics_of_all(start: Start) -> None:
 
     labels = 'cached="false",model="default",status="ok",task="severity"'
     assert told == {f"feedback_gateway_calls_total{{{labels}}} 20.0"}
-    assert set(Path("/dev/shm").glob("feedback-gateway-metrics-*")) <= before
+    assert not directory.exists()
+
+
+def test_what_a_killed_gateway_left_in_memory_goes_at_the_next_start(start: Start) -> None:
+    """And nothing of one that lives."""
+    killed, living = (start("serve", "--port", "0", "--workers", "2") for _ in range(2))
+    announced(killed)
+    announced(living)
+    killed.kill()
+    killed.communicate(timeout=60)  # its workers hear of that and end
+    (left,), (kept,) = directories(killed), directories(living)
+
+    announced(start("serve", "--port", "0"))
+
+    assert not left.exists()
+    assert kept.exists()
 
 
 def test_a_request_is_a_line_of_the_log_where_that_is_wanted(start: Start, tmp_path: Path) -> None:
