@@ -1,8 +1,11 @@
 """Stored answers over HTTP: which bodies are one question, and that one known by its bytes is answered as if read."""
 
+import contextlib
 import copy
 import json
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -221,6 +224,22 @@ async def test_known_bodies_are_each_consumer_s_own_and_within_their_limits(
 
     assert said[:3] == [(200, "miss", "1"), (200, "hit", "0"), (200, "miss", None)]
     assert said[3][0] == 429
+
+
+async def test_consumer_who_takes_over_a_name_finds_no_answers_of_the_one_before(
+    client: httpx.AsyncClient, services: Services, tmp_path: Path
+) -> None:
+    """Neither known bodies nor stored answers."""
+    said = []
+    for _ in range(2):
+        headers = keyed(services, "team")
+        for _ in range(2):
+            response = await client.post("/v1/mood", headers=headers, json={"text": "fine"})
+            said.append(response.headers["x-cache"])
+        with contextlib.closing(sqlite3.connect(tmp_path / "calls.db")) as database:
+            database.executescript("DELETE FROM keys; DELETE FROM consumers;")
+
+    assert said == ["miss", "hit"] * 2
 
 
 async def test_known_body_is_refused_once_its_model_is_no_longer_for_that_key(

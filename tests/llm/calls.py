@@ -16,6 +16,7 @@ def new_call(clock: Clock | None = None, *, task: str = "rate", deadline_s: floa
     return Call(
         call_id=clock.new_id(),
         consumer="local",
+        identity="name local",
         task=task,
         prompt_version=1,
         model="default",

@@ -119,7 +119,8 @@ class Texts:
 class Call:
     """One answer wanted by one consumer, and every attempt made for it.
 
-    `deadline` is in the clock's monotonic seconds. `attempts_left` is the one budget of attempts that first
+    `identity` tells its consumer from everybody else; None is nobody's, who shares no answers. `deadline` is in the
+    clock's monotonic seconds. `attempts_left` is the one budget of attempts that first
     tries, retries, fallbacks and the repair turn all draw from. `pending` holds what is to be over before the call is
     logged: attempts, and money being set aside; `refusals` the deployments that were last found at their limit, by
     name. `is_held` tells that there is a hold to settle, of `held_usd`; the budgets of `warnings` have reached their
@@ -138,6 +139,7 @@ class Call:
     started: float
     deadline: float
     attempts_left: int
+    identity: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
     pending: set[asyncio.Future[Any]] = field(default_factory=set)
     refusals: dict[str, Refusal] = field(default_factory=dict)

@@ -99,6 +99,7 @@ class Recorder:
         call = Call(
             call_id=self._clock.new_id(),
             consumer=consumer.name,
+            identity=consumer.identity,
             budgets=consumer.budgets_for(task),
             task=task,
             prompt_version=prompt_version,

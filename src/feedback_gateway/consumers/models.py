@@ -44,6 +44,11 @@ class Consumer:
     limits: Limits = Limits()
     scopes: Scopes = Scopes()
 
+    @property
+    def identity(self) -> str:
+        """What tells them from everybody else, also from whoever had their name before them."""
+        return f"name {self.name}" if self.id is None else f"id {self.id}"
+
     def budgets_for(self, task: str) -> tuple[Budget, ...]:
         """The budgets that a call of `task` is charged to."""
         return tuple(budget for budget in self.budgets if budget.task in (None, task))

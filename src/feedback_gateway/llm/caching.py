@@ -74,9 +74,9 @@ class AnswerCache:
         """How many seconds an answer is kept; 0 is not at all."""
         return self._ttl if policy.ttl_s is None or not self._ttl else policy.ttl_s
 
-    def scope_of(self, consumer: str) -> str:
-        """Whom `consumer` shares answers with, as a part of the key: nobody, unless the operator says so."""
-        return "shared" if self._scope == "shared" else f"consumer {consumer}"
+    def scope_of(self, identity: str) -> str:
+        """Whom a consumer shares answers with, as a part of the key: nobody, unless the operator says so."""
+        return "shared" if self._scope == "shared" else f"consumer {identity}"
 
 
 class CachingClient(Generic[RequestT, AnswerT]):
@@ -184,8 +184,10 @@ class CachingClient(Generic[RequestT, AnswerT]):
         return stored
 
     def _key(self, request: RequestT, call: Call) -> bytes | None:
-        """The request's key, None for one that has none."""
-        scope, answering = self._cache.scope_of(call.consumer), self._answering.get(request.model, b"")
+        """The request's key, None for one that has none, and for a call of nobody."""
+        if call.identity is None:
+            return None
+        scope, answering = self._cache.scope_of(call.identity), self._answering.get(request.model, b"")
         try:
             return request_key(request, scope=scope, answering=answering)
         except UnkeyableError:

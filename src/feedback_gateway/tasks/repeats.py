@@ -101,7 +101,7 @@ class Repeats:
         self._known.put(self._key(name, body, consumer), known, size=size, ttl_s=LONGEST_S)
 
     def _key(self, name: str, body: bytes, consumer: Consumer) -> bytes:
-        scope = self._cache.scope_of(consumer.name)
+        scope = self._cache.scope_of(consumer.identity)
         hashed = hashlib.blake2b(f"{name} {len(scope)} {scope} ".encode(), digest_size=32)
         hashed.update(body)
         return hashed.digest()
