@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from feedback_gateway import __version__
 from feedback_gateway.llm.fingerprints import alias_fingerprints, request_key
 from feedback_gateway.llm.models import (
     CachePolicy,
@@ -170,6 +171,14 @@ def test_another_deployment_answers_under_another_key(changes: dict[str, Any]) -
     plain = {"params": {"seed": 1}} if "seed" in changes.get("params", {}) else {}
 
     assert fingerprint(deployment(**changes)) != fingerprint(deployment(**plain))
+
+
+def test_another_gateway_answers_under_another_key() -> None:
+    """It may ask in other words and read in another way; unless told otherwise it is this one."""
+    own, newer = (alias_fingerprints([deployment()], version=one) for one in (__version__, f"{__version__}.1"))
+
+    assert own == alias_fingerprints([deployment()])
+    assert own["default"] != newer["default"]
 
 
 def test_what_cannot_change_an_answer_keeps_the_key() -> None:

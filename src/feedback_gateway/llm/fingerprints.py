@@ -48,13 +48,15 @@ def cut(message: Message, fence: str) -> list[Any]:
     return [message.role, message.content.split(fence)]
 
 
-def alias_fingerprints(deployments: Sequence[Deployment]) -> Mapping[str, bytes]:
-    """By alias, everything of its deployments that can change an answer, in no order, and the gateway's version."""
+def alias_fingerprints(deployments: Sequence[Deployment], *, version: str = __version__) -> Mapping[str, bytes]:
+    """By alias, everything of its deployments that can change an answer, in no order, and the gateway's `version`."""
     aliases = dict.fromkeys(deployment.alias for deployment in deployments)
-    return {alias: fingerprint(one for one in deployments if one.alias == alias) for alias in aliases}
+    return {
+        alias: fingerprint((one for one in deployments if one.alias == alias), version=version) for alias in aliases
+    }
 
 
-def fingerprint(deployments: Iterable[Deployment]) -> bytes:
+def fingerprint(deployments: Iterable[Deployment], *, version: str) -> bytes:
     """One for all of them. What is no JSON counts as it is written."""
     described = [
         digest(
@@ -62,7 +64,7 @@ def fingerprint(deployments: Iterable[Deployment]) -> bytes:
         )
         for one in deployments
     ]
-    return digest([__version__, sorted(described)])
+    return digest([version, sorted(described)])
 
 
 def describe(value: Any) -> Any:
