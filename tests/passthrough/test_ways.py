@@ -144,3 +144,34 @@ async def test_broken_requests_are_told_what_is_wrong(gateway: Gateway) -> None:
         body: Any = caught.value.response.json()
         assert caught.value.param == place
         assert body["errors"][0]["loc"] == [place]
+
+
+DECLINED = [
+    ("anthropic/claude-3-haiku-20240307", {"logprobs": True}, "anthropic does not support parameters: ['logprobs']"),
+    ("openai/o3-mini", {"temperature": 0.3}, "models don't support temperature="),
+    ("anthropic/claude-3-haiku-20240307", {"messages": [{"role": "system", "content": "Bob"}]}, "non-system message"),
+    ("gemini/gemini-2.0-flash", {"messages": [{"role": "bob", "content": "Bob"}]}, "a shape that cannot be sent"),
+]
+
+
+@pytest.mark.parametrize(("model", "asked", "reason"), DECLINED)
+async def test_what_litellm_refuses_by_itself_is_the_requests_fault(
+    settings: Settings, provider: ScriptedServer, model: str, asked: Any, reason: str
+) -> None:
+    """It is told why, but neither what it said nor a key; nobody was asked, and the deployment is as well as before."""
+    models = [entry(provider, model=model, api_key="sk-of-the-provider-1234")]
+    other = Settings.model_validate({**settings.model_dump(), "model_list": models})
+    async with running(other, provider) as gateway:
+        for _ in range(4):
+            with pytest.raises(openai.BadRequestError) as caught:
+                await gateway.client.chat.completions.create(**{"model": "default", "messages": HELLO, **asked})
+        state = gateway.services.health.reports()[0].state
+
+    body: Any = caught.value.response.json()
+    assert (body["type"], body["error"]["type"]) == (
+        "urn:feedback-gateway:problem:invalid-request",
+        "invalid_request_error",
+    )
+    assert reason in body["detail"]
+    assert not any(word in str(body).lower() for word in ("bob", "sk-of", "drop_params"))
+    assert (provider.heard, state) == ([], "healthy")

@@ -24,7 +24,7 @@ from feedback_gateway.llm.chat_answers import read_chat, tool_arguments
 from feedback_gateway.llm.models import Completion, CompletionRequest, Deployment, Operation, Usage
 from feedback_gateway.llm.openai_endpoint import TAKE_SCHEMAS, without_limits
 from feedback_gateway.llm.prices import is_price
-from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES, TOO_LARGE, status_of, translate
+from feedback_gateway.llm.provider_errors import MAX_ANSWER_BYTES, TOO_LARGE, status_of, translate, untaken
 from feedback_gateway.llm.structured import Mode
 from feedback_gateway.llm.usage import estimate, usage_from, usage_of
 
@@ -100,7 +100,7 @@ class LiteLLMClient:
             usage = billed(body, answer=None, prompt=prompt) if is_completion(body) else None
             if heard and not is_error(body) and status_of(failure) in NO_FAILURE_ON_THE_WIRE:
                 raise ProviderUnavailable("the provider's answer is no completion", status=200, usage=usage)
-            raise self.failure(failure, prompt=prompt, usage=usage, sent=bool(sent))
+            raise self.failure(failure, params, prompt=prompt, usage=usage, sent=bool(sent))
         return answer, billed(body, answer=answer, prompt=prompt)
 
     async def stream(self, params: Mapping[str, Any], *, prompt: str, trace: Mapping[str, str]) -> AsyncGenerator[Any]:
@@ -115,18 +115,24 @@ class LiteLLMClient:
                     raise ProviderUnavailable("the stream broke off", status=200)
                 yield chunk
         except failures(litellm) as error:
-            raise self.failure(error, prompt=prompt, sent=bool(sent)) from None
+            raise self.failure(error, params, prompt=prompt, sent=bool(sent)) from None
         finally:
             if chunks is not None:
                 await chunks.aclose()
 
     def failure(
-        self, error: BaseException, *, prompt: str, usage: Usage | None = None, sent: bool = True
+        self,
+        error: BaseException,
+        asked: Mapping[str, Any],
+        *,
+        prompt: str,
+        usage: Usage | None = None,
+        sent: bool,
     ) -> ProviderError:
-        """Our error for one of litellm's; what it stumbled over before anything was `sent` is the request's fault."""
-        if not sent and is_stumble(error):
-            return ProviderRejected("the request has a shape that cannot be sent to this provider", status=400)
-        return translate(error, secrets=self._secrets(), prompt=prompt, now=self._clock.now(), usage=usage)
+        """Our error for one of litellm's; what it did not take before anything was `sent` is the request's fault."""
+        secrets = self._secrets()
+        refusal = None if sent else untaken(error, asked=asked, secrets=secrets, prompt=prompt)
+        return refusal or translate(error, secrets=secrets, prompt=prompt, now=self._clock.now(), usage=usage)
 
     async def _send(
         self,
@@ -333,15 +339,6 @@ def is_made_up(chunks: Any, chunk: Any) -> bool:
     """Whether litellm ends a stream in the place of its provider, who never said why it ended."""
     heard = chunks.received_finish_reason or chunks.intermittent_finish_reason
     return heard is None and any(choice.finish_reason for choice in chunk.choices)
-
-
-def is_stumble(error: BaseException | None) -> bool:
-    """Whether litellm failed over the shape of what it was given, by itself or within what it raised."""
-    while error is not None:
-        if isinstance(error, TypeError | AttributeError | LookupError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def note_answer(heard: list[str], details: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ PLAIN = (
     "exceeded rate token tokens max maximum minimum context length level levels message messages schema json "
     "format tool tools function functions call called choice required missing expected got only one more than "
     "too many try again later provider server service returned internal unavailable temporarily overloaded "
-    "quota billing account project"
+    "quota billing account project role roles system developer user assistant content"
 )
 """Words of any error message: they give nothing away even where a user wrote them too."""
 UNREACHABLE = re.compile(r"(?i)connection (?:error|refused)|cannot connect|name or service not known|getaddrinfo")
@@ -95,10 +95,16 @@ TOO_LONG = re.compile(
 REFUSED = re.compile(r"(?i)content management policy|content policy|safety system")
 UNREACHED = "no connection; is api_base right, and is the server running?"
 MISSING = re.compile(r"No module named '([\w.]+)'")
+OWN_PREFIX = re.compile(r"^(?:litellm\.\w+: |\w+Exception - )+")
+OWN_WORDS = re.compile(r"\s*(?:[.,;]? To drop | \. |\.? Either provide |\n|//)")
+"""Where what litellm says of a request ends, and what it says of its own settings begins."""
+REWRITING = ("prompt_templates/factory.py", "transformation.py")
+"""Where litellm writes messages in the terms of a provider, and has no class for what it cannot write."""
 WORD = re.compile(r"\w+")
 MASKS = re.compile(r"…(?:[^\w…]*…)+")
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 TOO_LARGE = b'{"error": {"message": "the answer is larger than 16 MiB"}}'
+DECLINED = 400
 LONGEST = 200
 LONGEST_WAIT_S = 3_600.0
 """What a provider asks for beyond that is a mistake, or a quota that one probe an hour does not hurt."""
@@ -129,6 +135,44 @@ def translate(
         usage=usage,
         is_lost=headers is None and is_lost(error),
     )
+
+
+def untaken(
+    error: BaseException, *, asked: Iterable[str], secrets: Iterable[str], prompt: str
+) -> ProviderRejected | None:
+    """Our error for what litellm refused or stumbled over by itself, before it sent anything; None for another failure.
+
+    `asked` names the parameters of the request: what is said of others, which the operator set, is not its fault.
+    """
+    if is_stumble(error):
+        return ProviderRejected("the request has a shape that cannot be sent to this provider", status=DECLINED)
+    if status_of(error) != DECLINED or kind_of(error) is not ProviderRejected:
+        return None
+    text = OWN_WORDS.split(OWN_PREFIX.sub("", str(getattr(error, "message", "") or error)), maxsplit=1)[0]
+    named = [name for name in asked if re.search(rf"\b{re.escape(name)}\b", text)]
+    if not named and type(error).__name__ == "UnsupportedParamsError":
+        return None
+    said = scrub(text, secrets=secrets, prompt=prompt, plain=named)
+    return ProviderRejected(f"litellm cannot ask the model's provider so: {said}", status=DECLINED)
+
+
+def is_stumble(error: BaseException | None) -> bool:
+    """Whether litellm failed over the shape of what it was given, by itself or within what it raised."""
+    while error is not None:
+        if isinstance(error, TypeError | AttributeError | LookupError):
+            return True
+        if type(error) is Exception and origin_of(error).endswith(REWRITING):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def origin_of(error: BaseException) -> str:
+    """The file in which it was raised; empty where that is not known."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return "" if place is None else place.tb_frame.f_code.co_filename
 
 
 def refused(
@@ -243,12 +287,15 @@ def message_in(body: Any) -> str:
     return ""
 
 
-def scrub(text: str, *, secrets: Iterable[str], prompt: str) -> str:
-    """`text` short, on one line, without secrets and without the words of `prompt` that could say what it was about."""
+def scrub(text: str, *, secrets: Iterable[str], prompt: str, plain: Iterable[str] = ()) -> str:
+    """`text` short, on one line, without secrets and without the words of `prompt` that could say what it was about.
+
+    `plain` are words that give nothing away here, though they are in the prompt.
+    """
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "…")
     text = SECRETS.sub("…", " ".join(text.split()))[:LONGEST]
-    asked = {word.casefold() for word in WORD.findall(prompt)} - set(PLAIN.split())
+    asked = {word.casefold() for word in WORD.findall(prompt)} - set(PLAIN.split()) - set(plain)
     masked = WORD.sub(lambda match: "…" if match[0].casefold() in asked else match[0], text)
     return MASKS.sub("…", masked).rstrip(" .")
