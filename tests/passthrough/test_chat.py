@@ -234,6 +234,23 @@ async def test_zero_usage_stays_zero_and_none_is_guessed(gateway: Gateway, road:
     assert guessed.cost_usd
 
 
+async def test_whole_answer_without_usage_tells_what_is_charged_and_that_it_is_a_guess(gateway: Gateway) -> None:
+    """The same figures as in the log; what the provider did tell is passed on as it is."""
+    plays = iter([Play(usage=None), Play()])
+    gateway.provider.script = lambda _: next(plays)
+
+    guessed, known = [
+        await gateway.client.chat.completions.create(model="default", messages=HELLO, seed=seed) for seed in range(2)
+    ]
+
+    row = (await gateway.calls())[1]
+    told: Any = guessed.usage.model_dump(exclude_none=True) if guessed.usage else {}
+    tokens = (row.input_tokens, row.output_tokens, row.input_tokens + row.output_tokens)
+    assert (told["prompt_tokens"], told["completion_tokens"], told["total_tokens"]) == tokens
+    assert (told["estimated"], row.usage_estimated, row.output_tokens > 0) == (True, True, True)
+    assert "estimated" not in known.model_dump_json()
+
+
 async def test_caller_cannot_choose_where_a_request_goes(gateway: Gateway) -> None:
     """Addresses and keys are the operator's: such members are refused or reach the provider as mere text."""
     for name in ("api_base", "base_url", "api_key", "custom_llm_provider", "extra_headers", "mock_response"):

@@ -16,7 +16,7 @@ from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import ProviderError, ProviderRejected, ProviderTimeout, ProviderUnavailable
 from feedback_gateway.llm.litellm_client import LiteLLMClient
 from feedback_gateway.llm.models import Deployment, ForwardAnswer, ForwardRequest, Operation, Usage
-from feedback_gateway.llm.openai_answers import FINISH, Reply, encode
+from feedback_gateway.llm.openai_answers import FINISH, Reply, encode, told
 from feedback_gateway.llm.passage import Passage
 
 CHAT = frozenset({
@@ -63,6 +63,8 @@ class LiteLLMForwarder:
             document = packed(document, encoding=request.body.get("encoding_format"))
         else:
             document = whole(document)
+        if usage.estimated:
+            document["usage"] = told(usage)
         return ForwardAnswer(
             body=written({**document, "model": self.alias}, usage=usage),
             finish_reason=FINISH.get(choices[0].finish_reason or "", "other") if choices else "stop",

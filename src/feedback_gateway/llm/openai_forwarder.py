@@ -5,6 +5,8 @@ One request on the wire, however it ends; retries, prices and the deadline have 
 
 from http import HTTPStatus
 
+import msgspec
+
 from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import ProviderError, ProviderUnavailable
 from feedback_gateway.llm.models import (
@@ -14,11 +16,13 @@ from feedback_gateway.llm.models import (
 from feedback_gateway.llm.openai_answers import (
     Reply,
     billed,
+    encode,
     finish_of,
     is_answer,
     member,
     renamed,
     split,
+    told,
     usage_told,
 )
 from feedback_gateway.llm.openai_events import events_of
@@ -54,10 +58,13 @@ class OpenAIForwarder:
         if parts is None or not is_answer(parts, request.operation):
             usage = usage_told(reply.body) if reply.status == HTTPStatus.OK else None
             raise self._wire.refusal(reply, request.body, usage=usage)
+        usage = billed(parts, asked=request.size)
+        if usage.estimated:
+            parts["usage"] = msgspec.Raw(encode(told(usage)))
         return ForwardAnswer(
             finish_reason=finish_of(parts),
             model=str(member(parts, "model") or ""),
-            usage=billed(parts, asked=request.size),
+            usage=usage,
             body=renamed(parts, self._wire.alias),
         )
 
