@@ -84,11 +84,6 @@ class HealthWatch:
         """The health of one deployment."""
         return self._healths[name]
 
-    @property
-    def names(self) -> list[str]:
-        """All deployments."""
-        return list(self._deployments)
-
     async def look(self) -> None:
         """Learn what the other processes know, so that none of them asks whom another has found to fail."""
         if self._board is None or (known := await self._board.read()) is None:
