@@ -15,7 +15,7 @@ import redis
 from sqlalchemy import Engine
 
 from feedback_gateway.storage.engine import open_engine, upgrade
-from tests.servers import PostgresServer, postgres_server, redis_server
+from tests.servers import PostgresServer, RedisServer, postgres_server, running_redis
 
 Kind = Literal["sqlite", "postgresql"]
 KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")
@@ -161,10 +161,17 @@ def postgresql_engine(postgresql_databases: Databases) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Redis, empty when a test begins."""
-    with redis_server() as url:
-        yield url
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, which it may kill, freeze and start again."""
+    with running_redis(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

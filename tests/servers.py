@@ -8,8 +8,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -137,27 +138,80 @@ def postgres_server(*, fast: bool = True) -> Iterator[PostgresServer]:
             server.stop()
 
 
+class RedisServer:
+    """A real redis-server on a free port of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it answers."""
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
+        self._process = subprocess.Popen([*command, str(self._folder), *options], stdout=subprocess.DEVNULL)
+        self.await_answer()
+
+    def await_answer(self) -> None:
+        """Wait until it answers, also where only to ask for a password."""
+        until = time.monotonic() + DEADLINE_S
+        while time.monotonic() < until:
+            with (
+                suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S) as connection,
+            ):
+                connection.sendall(b"PING\r\n")
+                if connection.recv(1):
+                    return
+        pytest.fail("redis-server does not answer")
+
+    def client(self) -> "redis.Redis":
+        """A client of the test's own."""
+        return redis.Redis(port=self.port, decode_responses=True)
+
+    def freeze(self) -> None:
+        """Stop it as it stands: its port still takes connections, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+        self.await_answer()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def calls(self, command: str) -> int:
+        """How often it has executed a command."""
+        with self.client() as client:
+            stats: dict[str, Any] = client.info("commandstats")
+        return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+    @property
+    def reads(self) -> int:
+        """How often it has read from a connection."""
+        with self.client() as client:
+            stats: dict[str, Any] = client.info("stats")
+        return int(stats["total_reads_processed"])
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
 @contextmanager
-def redis_server() -> Iterator[str]:
-    """A running Redis that stores nothing on disk; gives its URL. Skips the test where Redis is not installed."""
-    program = shutil.which("redis-server")
-    if program is None:
+def running_redis(folder: Path) -> Iterator[RedisServer]:
+    """A Redis that has just been started, gone at the end. Skips the test where Redis is not installed."""
+    if shutil.which("redis-server") is None:
         pytest.skip("Redis is not installed: apt-get install redis-server")
-    port = free_port()
-    options = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + DEADLINE_S
+    server = RedisServer(folder)
+    server.start()
     try:
-        with redis.Redis(port=port) as client:
-            while True:
-                try:
-                    client.ping()
-                except redis.ConnectionError:
-                    if server.poll() is not None or time.monotonic() > deadline:
-                        raise
-                else:
-                    break
-        yield f"redis://127.0.0.1:{port}/0"
+        yield server
     finally:
-        server.terminate()
-        server.wait(DEADLINE_S)
+        server.kill()

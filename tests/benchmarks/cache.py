@@ -28,7 +28,7 @@ from tests.benchmarks import workload
 from tests.benchmarks.load import Load, Target, drive, put_load_on
 from tests.benchmarks.processes import GATEWAY, on_cpu, running
 from tests.benchmarks.tables import console, number, table
-from tests.ratelimits.servers import RedisServer
+from tests.servers import RedisServer
 
 CALLS, CLIENTS = 2_000, 32
 ENTRY_BYTES = 2_000

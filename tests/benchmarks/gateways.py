@@ -36,7 +36,7 @@ from tests.benchmarks.targets import (
     Found,
     target_table,
 )
-from tests.ratelimits.servers import RedisServer
+from tests.servers import RedisServer
 
 PROVIDER = ("-m", "tests.benchmarks.scripted_provider")
 

@@ -17,7 +17,7 @@ from feedback_gateway.ratelimits.opening import memory_limiter
 from feedback_gateway.ratelimits.redis import SharedLimiter
 from feedback_gateway.redis_link.link import open_link
 from tests.benchmarks.tables import console, number, table
-from tests.ratelimits.servers import RedisServer
+from tests.servers import RedisServer
 
 CONSUMERS = 10_000
 REQUESTS = Allowance(requests_per_minute=10**6)

@@ -18,7 +18,7 @@ from tests.benchmarks.tables import console, number, table
 from tests.faults.asking import Calls, call, call_often, is_ready, until
 from tests.faults.gateways import gateway_process
 from tests.proxies import DelayingProxy
-from tests.ratelimits.servers import RedisServer
+from tests.servers import RedisServer
 
 WORKERS = 4
 CALLS = 500

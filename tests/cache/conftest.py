@@ -1,8 +1,6 @@
 """A Redis of the test's own, and the stores over it."""
 
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,21 +9,10 @@ from feedback_gateway.cache.models import CacheStore
 from feedback_gateway.cache.redis import RedisStore
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.redis_link.link import RedisLink, open_link
-from tests.ratelimits.servers import RedisServer
+from tests.servers import RedisServer
 
 PATIENCE_S = 10.0
 """With a Redis that is well, on a machine that may be busy."""
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that has just been started."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("there is no redis-server on this machine")
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from feedback_gateway.cache.models import CacheStore
 from feedback_gateway.cache.redis import LONGEST_S, MOST_BYTES, RedisStore, entry_key, lease_key, pack, unpack
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.redis_link.link import open_link
-from tests.ratelimits.servers import RedisServer
+from tests.servers import RedisServer
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,6 @@ from feedback_gateway.calls.reports import UsageRow
 from feedback_gateway.cli.checkup import each_once, redis
 from feedback_gateway.cli.usage import usage_table
 from feedback_gateway.settings import DeploymentParams, ModelEntry, Settings
-from tests.ratelimits.servers import RedisServer
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -212,14 +211,10 @@ redis_url: redis://:hidden@127.0.0.1:1/0
 
 
 @pytest.mark.anyio
-async def test_redis_that_answers_is_in_order(tmp_path: Path) -> None:
+async def test_redis_that_answers_is_in_order(redis_url: str) -> None:
     """And what is no URL of one is not."""
-    server = RedisServer(tmp_path)
-    server.start()
-
-    good = [finding async for finding in redis(Settings(redis_url=SecretStr(server.url)))]
+    good = [finding async for finding in redis(Settings(redis_url=SecretStr(redis_url)))]
     bad = [finding async for finding in redis(Settings(redis_url=SecretStr("http://:hidden@127.0.0.1")))]
-    server.kill()
 
     assert [(finding.state, finding.part) for finding in [*good, *bad]] == [("ok", "redis"), ("fail", "redis")]
     assert "hidden" not in bad[0].message

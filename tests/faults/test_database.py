@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.asking import call, is_ready, readiness, until
 from tests.faults.gateways import GatewayProcess, gateway_process
-from tests.faults.provider import RATES, provider_in_thread
+from tests.faults.provider import deployment, provider_in_thread
 from tests.servers import PostgresServer, postgres_server
 
 LONGEST_S = 15.0
@@ -70,7 +70,7 @@ def test_restarted_postgres_loses_nothing_and_is_found_again(tmp_path: Path, pos
     """Killed under load: refusals meanwhile, and then every answer is in the log, charged, and nothing reserved."""
     with ExitStack() as stack:
         provider = stack.enter_context(provider_in_thread(delay_s=0.05))
-        settings = {"database_url": postgres.url(), "model_list": [provider.deployment(**RATES)]}
+        settings = {"database_url": postgres.url(), "model_list": [deployment(provider)]}
         gateway, client = stack.enter_context(asked(tmp_path / "gateway", **settings))
         answers: list[tuple[int, str]] = []
         over = threading.Event()
@@ -133,13 +133,13 @@ def test_database_that_may_only_be_read_is_told(tmp_path: Path, postgres: Postgr
     """A standby, or a switch of its owner: readiness names it, calls that cost are refused; then all is well."""
     with ExitStack() as stack:
         provider = stack.enter_context(provider_in_thread())
-        settings = {"database_url": postgres.url(), "model_list": [provider.deployment(**RATES)]}
+        settings = {"database_url": postgres.url(), "model_list": [deployment(provider)]}
         _, client = stack.enter_context(asked(tmp_path / "gateway", **settings))
         switch(postgres, "on")
         told = until(client, lambda told: told["http"] == 503)
-        asked_before = provider.requests
+        asked_before = len(provider.heard)
         detail = assert_refused(client)
-        asked_meanwhile = provider.requests - asked_before
+        asked_meanwhile = len(provider.heard) - asked_before
         switch(postgres, "off")
         until(client, is_ready)
         answer = call(client)
@@ -158,12 +158,12 @@ def test_full_disk_is_told_and_room_is_enough_to_go_on(tmp_path: Path) -> None:
     """
     with ExitStack() as stack:
         provider = stack.enter_context(provider_in_thread())
-        gateway, client = stack.enter_context(asked(tmp_path / "gateway", model_list=[provider.deployment(**RATES)]))
+        gateway, client = stack.enter_context(asked(tmp_path / "gateway", model_list=[deployment(provider)]))
         prlimit(gateway.pid, RLIMIT_FSIZE, (4096, RLIM_INFINITY))
         told = until(client, lambda told: told["http"] == 503)
-        asked_before = provider.requests
+        asked_before = len(provider.heard)
         detail = assert_refused(client)
-        asked_meanwhile = provider.requests - asked_before
+        asked_meanwhile = len(provider.heard) - asked_before
         prlimit(gateway.pid, RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY))
         until(client, is_ready)
         answer = call(client)

@@ -13,9 +13,10 @@ import httpx
 import psycopg
 import pytest
 
+from feedback_gateway.llm.scripted_server import ScriptedServer, scripted_server
 from tests.faults.gateways import GatewayProcess, gateway_process
-from tests.faults.provider import RATES, CountingProvider
-from tests.servers import postgres_server, redis_server
+from tests.faults.provider import deployment, severity
+from tests.servers import postgres_server, running_redis
 
 pytestmark = pytest.mark.anyio
 
@@ -81,20 +82,20 @@ class Callers:
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[CountingProvider]:
+async def provider() -> AsyncIterator[ScriptedServer]:
     """A provider that takes 20 ms."""
-    async with CountingProvider(delay_s=0.02) as counting:
-        yield counting
+    async with scripted_server(severity(delay_s=0.02)) as server:
+        yield server
 
 
-async def test_rolling_restart_loses_no_call(tmp_path: Path, provider: CountingProvider) -> None:
+async def test_rolling_restart_loses_no_call(tmp_path: Path, provider: ScriptedServer) -> None:
     """Every call is answered once, and the log and the provider know as many; nothing is reserved or complained of."""
     async with AsyncExitStack() as stack:
         postgres = stack.enter_context(postgres_server())
         settings = {
             "database_url": postgres.url(),
-            "redis_url": stack.enter_context(redis_server()),
-            "model_list": [provider.deployment(**RATES, rpm=100_000)],
+            "redis_url": stack.enter_context(running_redis(tmp_path)).url,
+            "model_list": [deployment(provider, rpm=100_000)],
         }
         gateways = [stack.enter_context(gateway_process(tmp_path / name, settings)) for name in ("a", "b")]
         callers = Callers(gateways)
@@ -117,7 +118,7 @@ async def test_rolling_restart_loses_no_call(tmp_path: Path, provider: CountingP
     calls = sum(callers.answered.values())
     assert callers.broken == []
     assert set(callers.answered.values()) == {1}
-    assert (logged, held, provider.requests) == ((calls, calls), (0,), calls)
+    assert (logged, held, len(provider.heard)) == ((calls, calls), (0,), calls)
     assert callers.refused > 0
     assert codes == [0, 0, 0, 0]
     complaints = [line for gateway in gateways for line in gateway.errors.splitlines()]

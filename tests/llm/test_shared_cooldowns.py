@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import IO
 
 import pytest
@@ -21,7 +20,8 @@ from feedback_gateway.llm.models import Deployment
 from feedback_gateway.llm.shared_cooldowns import KEY, SharedCooldowns
 from feedback_gateway.redis_link.link import open_link
 from tests.llm.bench import Bench, outage
-from tests.ratelimits.servers import LeapingClock, RedisServer
+from tests.ratelimits.servers import LeapingClock
+from tests.servers import RedisServer
 
 LONG_S = 10.0
 DEPLOYMENT = Deployment(alias="default", name="p/m", model="p/m", params={"api_key": "sk-secret"}, timeout_s=60)
@@ -86,15 +86,6 @@ async def pair(redis_url: str) -> AsyncIterator[Pair]:
         pair = Pair(redis_url, links)
         await pair.open()
         yield pair
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that may be killed."""
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 async def together(pair: Pair, count: int) -> list[tuple[int, int]]:
@@ -222,12 +213,12 @@ async def test_another_key_or_address_is_another_deployment(pair: Pair, redis_ur
 
 
 @pytest.mark.anyio
-async def test_without_redis_each_process_goes_on_from_what_it_knows(server: RedisServer) -> None:
+async def test_without_redis_each_process_goes_on_from_what_it_knows(redis_server: RedisServer) -> None:
     """A dead Redis is no error; who found the failures leaves it alone, and probes by itself."""
     async with AsyncExitStack() as links:
-        pair = Pair(server.url, links)
+        pair = Pair(redis_server.url, links)
         await pair.open()
-        server.kill()
+        redis_server.kill()
 
         await pair.fail(0)
 
@@ -237,14 +228,14 @@ async def test_without_redis_each_process_goes_on_from_what_it_knows(server: Red
 
 
 @pytest.mark.anyio
-async def test_what_was_found_while_redis_was_away_is_not_undone_by_its_return(server: RedisServer) -> None:
+async def test_what_was_found_while_redis_was_away_is_not_undone_by_its_return(redis_server: RedisServer) -> None:
     """It does not know of the cooldown; the process that does keeps to it."""
     async with AsyncExitStack() as links:
-        pair = Pair(server.url, links)
+        pair = Pair(redis_server.url, links)
         await pair.open()
-        server.kill()
+        redis_server.kill()
         await pair.fail(0)
-        server.start()
+        redis_server.start()
         pair.clock.leap(10)
 
         assert (await pair.answers())[0] is False

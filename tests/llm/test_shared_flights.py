@@ -1,11 +1,10 @@
 """Processes that share a Redis ask once for what all of them want, and none waits for one that died."""
 
 import asyncio
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,11 @@ from feedback_gateway.services import open_services
 from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.models import CallOptions
 from tests.api.conftest import MOOD
-from tests.ratelimits.servers import RedisServer
+from tests.servers import RedisServer
 
 pytestmark = pytest.mark.anyio
 DEADLINE_S = 60.0
 OPTIONS = CallOptions()
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that has just been started."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("there is no redis-server on this machine")
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 def asker(folder: Path, server: RedisServer, *, count: int) -> "subprocess.Popen[str]":

@@ -1,9 +1,8 @@
 """A Redis of the test's own, and limiters whose minutes pass without waiting."""
 
-import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -12,19 +11,8 @@ from feedback_gateway.ratelimits.models import RateLimiter
 from feedback_gateway.ratelimits.opening import memory_limiter
 from feedback_gateway.ratelimits.redis import SharedLimiter
 from feedback_gateway.redis_link.link import RedisLink, open_link
-from tests.ratelimits.servers import LeapingClock, RedisServer
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that has just been started."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("there is no redis-server on this machine")
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
+from tests.ratelimits.servers import LeapingClock, age
+from tests.servers import RedisServer
 
 LONG_S = 10.0
 """Patience with a Redis that is well, on a machine that may be busy."""
@@ -53,7 +41,7 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     server: RedisServer = request.getfixturevalue("redis_server")
     leaping = LeapingClock()
     async with open_link(server.url, clock=leaping, patience_s=LONG_S) as link:
-        yield Bench(limiter_over(link, leaping), server.age)
+        yield Bench(limiter_over(link, leaping), partial(age, server))
         assert await link.check() is None  # or it was the process alone that counted
 
 

@@ -1,21 +1,13 @@
-"""A Redis that can be frozen and killed, a server that never answers, and a clock that leaps."""
+"""What makes a Redis older, a server that never answers, and a clock that leaps."""
 
 import asyncio
-import signal
-import socket
-import subprocess
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-import pytest
-import redis
 
 from feedback_gateway.ratelimits.redis import PREFIX
+from tests.servers import RedisServer
 
-START_S = 20.0
 AGE = """
 for _, key in ipairs(redis.call('keys', ARGV[1])) do
   if redis.call('type', key).ok == 'list' then
@@ -30,74 +22,10 @@ end
 """Makes everything under a prefix older by so many seconds."""
 
 
-class RedisServer:
-    """A real redis-server on a free port of this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *options: str) -> None:
-        """Start it, and wait until it answers."""
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-        self._process = subprocess.Popen([*command, str(self._folder), *options], stdout=subprocess.DEVNULL)
-        self.await_answer()
-
-    def await_answer(self) -> None:
-        """Wait until it answers, also where only to ask for a password."""
-        until = time.monotonic() + START_S
-        while time.monotonic() < until:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
-                connection.sendall(b"PING\r\n")
-                if connection.recv(1):
-                    return
-        pytest.fail("redis-server does not answer")
-
-    def client(self) -> "redis.Redis":
-        """A client of the test's own."""
-        return redis.Redis(port=self.port, decode_responses=True)
-
-    def freeze(self) -> None:
-        """Stop it as it stands: its port still takes connections, and nobody answers."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self._signal(signal.SIGCONT)
-        self.await_answer()
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def age(self, seconds: float) -> None:
-        """Make what it counted older."""
-        with self.client() as client:
-            client.eval(AGE, 0, f"{PREFIX}:*", str(seconds))
-
-    def calls(self, command: str) -> int:
-        """How often it has executed a command."""
-        with self.client() as client:
-            stats: dict[str, Any] = client.info("commandstats")
-        return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
-
-    @property
-    def reads(self) -> int:
-        """How often it has read from a connection."""
-        with self.client() as client:
-            stats: dict[str, Any] = client.info("stats")
-        return int(stats["total_reads_processed"])
-
-    def _signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+def age(server: RedisServer, seconds: float) -> None:
+    """Make what was counted in it older."""
+    with server.client() as client:
+        client.eval(AGE, 0, f"{PREFIX}:*", str(seconds))
 
 
 class SilentServer:

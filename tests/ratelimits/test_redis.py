@@ -20,7 +20,8 @@ from feedback_gateway.redis_link.link import AT_ONCE, PATIENCE_S, REST_S, RedisL
 from feedback_gateway.redis_link.opening import open_redis_link
 from tests.ratelimits.applying import REQUESTS, TOKENS, admitted_of, ask
 from tests.ratelimits.conftest import limiter_over
-from tests.ratelimits.servers import LeapingClock, RedisServer, SilentServer
+from tests.ratelimits.servers import LeapingClock, SilentServer
+from tests.servers import RedisServer
 
 pytestmark = pytest.mark.anyio
 

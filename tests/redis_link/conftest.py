@@ -1,5 +1,5 @@
-"""A Redis of the test's own and a link to it, as patient as in operation."""
+"""A link to a Redis of the test's own, as patient as in operation."""
 
-from tests.ratelimits.conftest import clock, link, redis_server
+from tests.ratelimits.conftest import clock, link
 
-__all__ = ["clock", "link", "redis_server"]
+__all__ = ["clock", "link"]

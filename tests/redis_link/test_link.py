@@ -9,7 +9,8 @@ from feedback_gateway.redis_link.link import REST_S, RedisLink, Script, open_lin
 from feedback_gateway.redis_link.models import RedisSilentError
 from feedback_gateway.redis_link.opening import open_redis_link
 from tests.proxies import DelayingProxy
-from tests.ratelimits.servers import LeapingClock, RedisServer
+from tests.ratelimits.servers import LeapingClock
+from tests.servers import RedisServer
 
 pytestmark = pytest.mark.anyio
 

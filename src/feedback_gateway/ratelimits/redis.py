@@ -56,8 +56,8 @@ return told('', -1, tokens)
 """)
 """Counts a request and its tokens, or neither: the sliding windows of `MemoryWindows`, in one step for all processes.
 
-Milliseconds throughout. Gives the unit that was used up, or nothing; how many requests count, and when the oldest was made
-that has to be forgotten first; and the tokens of the window before and of this one, each with the time that they have left.
+Milliseconds throughout. Gives the unit that was used up, or nothing; how many requests count, and when the oldest was
+made that has to be forgotten first; and the tokens of the window before and of this one, each with the time left to it.
 """
 
 
