@@ -33,8 +33,9 @@ class GatewayError(Exception):
     │       ├── ContextTooLong, ContentRefused, TaskUnsupported
     │       └── ProviderUnauthorized
     ├── ProviderFailed          every deployment and fallback failed
-    ├── InvalidModelOutput      no valid answer, even after the repair turn
+    ├── InvalidModelOutput      no valid answer, even after the repair turn, from anybody
     ├── Unavailable             shutting down, or a needed part is missing
+    │   ├── NoSuitableModel         no configured model does the task
     │   └── CoolingDown             every deployment that may answer failed too often of late
     └── DeadlineExceeded
     """
@@ -302,6 +303,12 @@ class Unavailable(GatewayError):
     code = "unavailable"
     title = "Unavailable"
     retryable = True
+
+
+class NoSuitableModel(Unavailable):
+    """No configured model does what was asked; the detail names the setting to mend, and asking again is in vain."""
+
+    retryable = False
 
 
 class CoolingDown(Unavailable):

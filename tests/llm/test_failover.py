@@ -199,6 +199,55 @@ async def test_answer_that_stays_invalid_is_an_error_and_both_attempts_are_bille
     assert call.receipt().cost_usd == 2 * (100 * RATES.input + 20 * RATES.output)
 
 
+async def test_invalid_answers_of_one_go_to_the_other_deployment_and_then_to_the_fallback() -> None:
+    """Each is told once what was wrong; who errs again is not asked any more, and nobody is waited for."""
+    bench = Bench(
+        {"default/a": [BAD_LABEL], "default/b": [BAD_LABEL], "cheap/c": [GOOD]},
+        attempts=5,
+        fallbacks={"default": ["cheap"]},
+    )
+    call = bench.call()
+
+    completion = await bench.complete(call)
+
+    assert completion.deployment == "cheap/c"
+    assert sorted(attempt.deployment for attempt in call.attempts[:4]) == ["default/a"] * 2 + ["default/b"] * 2
+    assert [attempt.purpose for attempt in call.attempts] == ["answer", "repair", "answer", "repair", "answer"]
+    assert bench.clock.slept == []
+
+
+@pytest.mark.parametrize("attempts", [2, 3])
+async def test_last_attempt_after_an_invalid_answer_is_the_fallbacks(attempts: int) -> None:
+    """As every alias of a chain keeps one, whether or not that leaves one for the repair."""
+    bench = Bench({"default/a": [BAD_LABEL], "cheap/b": [GOOD]}, attempts=attempts, fallbacks={"default": ["cheap"]})
+    call = bench.call()
+
+    completion = await bench.complete(call)
+
+    assert completion.deployment == "cheap/b"
+    assert [attempt.deployment for attempt in call.attempts] == ["default/a"] * (attempts - 1) + ["cheap/b"]
+
+
+async def test_error_after_invalid_answers_names_everyone_who_erred_and_what_is_used_up() -> None:
+    """So that nobody wonders why there was no further question."""
+    bench = Bench({"default/a": [BAD_LABEL], "cheap/b": [BAD_LABEL]}, fallbacks={"default": ["cheap"]})
+
+    with pytest.raises(InvalidModelOutput) as caught:
+        await bench.complete()
+
+    assert caught.value.detail.startswith("default/a: label: ")
+    assert ", also after the repair turn; cheap/b: label: " in caught.value.detail
+    assert caught.value.detail.endswith("no attempt of `retry.attempts` was left to ask again")
+
+
+async def test_error_after_invalid_answers_says_why_the_fallback_did_not_answer() -> None:
+    """Both are told: what was wrong with the answers, and what came of the fallback."""
+    bench = Bench({"default/a": [BAD_LABEL], "cheap/b": [outage()]}, fallbacks={"default": ["cheap"]})
+
+    with pytest.raises(InvalidModelOutput, match=r"a: label: .*; nobody else answered: .*cheap/b: provider-unavail"):
+        await bench.complete()
+
+
 async def test_failed_attempts_are_billed_when_the_provider_reported_usage() -> None:
     """An answer that arrived and could not be used is in the sum beside the one that could."""
     wasted = ProviderUnavailable("no choices", status=200, usage=Usage(uncached_input_tokens=100))

@@ -127,13 +127,17 @@ async def test_stream_moves_to_the_next_deployment_before_it_begins(
     assert (row.attempt_count, row.deployment, row.status) == (2, "openai/good", "ok")
 
 
-async def test_embedded_model_says_that_it_does_tasks_only(settings: Settings, provider: ScriptedServer) -> None:
-    """And that trying again does not help."""
+async def test_embedded_model_says_that_another_is_needed(settings: Settings, provider: ScriptedServer) -> None:
+    """503 as for a task that it does not do, and asked once: trying again does not help."""
     models = [{"model_name": "default", "litellm_params": {"model": "embedded/student"}}]
     embedded = Settings.model_validate({**settings.model_dump(), "model_list": models})
     async with running(embedded, provider) as gateway:
-        with pytest.raises(openai.BadRequestError, match="does tasks only"):
-            await gateway.client.chat.completions.create(model="default", messages=HELLO)
+        with pytest.raises(openai.InternalServerError, match=r"does not do 'chat'; .* to `model_list`") as caught:
+            await gateway.client.with_options(max_retries=2).chat.completions.create(model="default", messages=HELLO)
+        calls = await gateway.calls()
+
+    assert (caught.value.status_code, caught.value.code) == (503, "unavailable")
+    assert len(calls) == 1
 
 
 async def test_broken_requests_are_told_what_is_wrong(gateway: Gateway) -> None:

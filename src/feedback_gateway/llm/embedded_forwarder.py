@@ -4,7 +4,9 @@ from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import TaskUnsupported
 from feedback_gateway.llm.models import ForwardAnswer, ForwardRequest
 
-UNSUPPORTED = "the embedded model does tasks only; add a language model to `model_list` and ask for its alias"
+UNSUPPORTED = (
+    "the embedded model does not do {operation!r}; add a model that does to `model_list` and ask for its alias"
+)
 
 
 class EmbeddedForwarder:
@@ -15,4 +17,4 @@ class EmbeddedForwarder:
 
     async def complete(self, request: ForwardRequest, call: Call) -> ForwardAnswer:  # noqa: ARG002 the protocol's
         """Raises TaskUnsupported."""
-        raise TaskUnsupported(UNSUPPORTED)
+        raise TaskUnsupported(UNSUPPORTED.format(operation=request.operation))

@@ -10,18 +10,23 @@ from feedback_gateway.errors import (
     ContextTooLong,
     CoolingDown,
     GatewayError,
+    InvalidModelOutput,
+    NoSuitableModel,
     ProviderFailed,
     ProviderRateLimited,
     ProviderRejected,
     ProviderUnauthorized,
     RateLimited,
     TaskUnsupported,
-    Unavailable,
 )
 
 FINAL = frozenset(
     kind.code for kind in (ProviderRejected, ProviderUnauthorized, ContextTooLong, ContentRefused, TaskUnsupported)
 )
+
+
+MOST_INVALID = 2
+"""Answers of one deployment that do not fit, the repaired one included: it is not asked again in that call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +45,8 @@ def failure_of(
 ) -> GatewayError:
     """The error of a call whose attempts and refusals so far are all that came; `now` in monotonic seconds.
 
-    RateLimited where nothing but limits stood in the way, Unavailable where nobody knows the task, CoolingDown where
-    nobody was asked who does, else ProviderFailed. `cooling` names those of the call's deployments that cool down,
+    RateLimited where nothing but limits stood in the way, NoSuitableModel where nobody knows the task, CoolingDown
+    where nobody was asked who does, else ProviderFailed. `cooling` names those of its deployments that cool down,
     `hopeless` those that nobody asks again for this request.
     `retry_after` is known where it is for everyone who may be asked again.
     """
@@ -49,8 +54,8 @@ def failure_of(
     asked = {attempt.deployment for attempt in last}
     idle = {name: one for name, one in cooling.items() if name not in asked | call.refusals.keys() | hopeless}
     if last and not call.refusals and not idle and all(attempt.error == TaskUnsupported.code for attempt in last):
-        return Unavailable(last[0].detail or "")
-    told = [describe(attempt) for attempt in call.attempts if attempt.error]
+        return NoSuitableModel(last[0].detail or "")
+    told = [describe(attempt) for attempt in call.attempts if attempt.error not in {None, InvalidModelOutput.code}]
     told += [refusal.error.detail for refusal in call.refusals.values()]
     told += [f"{name}: cools down after {absence.error}" for name, absence in idle.items()]
     detail = f"model {alias!r}: {'; '.join(told) or 'no deployment may be asked'}"
@@ -100,6 +105,12 @@ def limit_of(call: Call, last: list[Attempt], idle: Mapping[str, Absence]) -> Ra
     for name, retry_at in theirs:
         limits.append((retry_at or -math.inf, RateLimited("", source="provider", scope="provider", name=name)))
     return min(limits, key=lambda limit: limit[0])[1] if limits else None
+
+
+def given_up(call: Call) -> set[str]:
+    """The deployments whose answers were invalid also after they were told so."""
+    invalid = [attempt.deployment for attempt in call.attempts if attempt.error == InvalidModelOutput.code]
+    return {name for name in invalid if invalid.count(name) >= MOST_INVALID}
 
 
 def last_attempts(call: Call) -> dict[str, Attempt]:

@@ -6,10 +6,10 @@ from typing import Generic
 
 from feedback_gateway.calls.models import Attempt, Call
 from feedback_gateway.clock import Clock
-from feedback_gateway.errors import GatewayError, ProviderError, ProviderTimeout
+from feedback_gateway.errors import GatewayError, InvalidModelOutput, ProviderError, ProviderTimeout
 from feedback_gateway.llm.chains import Fallbacks
 from feedback_gateway.llm.choosing import Chooser
-from feedback_gateway.llm.failures import FINAL, Absence, failure_of
+from feedback_gateway.llm.failures import FINAL, Absence, failure_of, given_up
 from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.hedging import first_good, patience_with
 from feedback_gateway.llm.models import AnswerT, Client, Deployment, ForwardRequest, RequestT
@@ -38,8 +38,8 @@ class FallbackClient(Generic[RequestT, AnswerT]):
     A deployment that rejected the request for good is not asked again in the same call, nor is one before the
     moment its `Retry-After` named; one that cools down or is at its own limit makes room for another. Raises
     ProviderFailed, RateLimited where there was nothing but limits, CoolingDown where nobody may be asked now, or
-    Unavailable where no deployment knows the task; a ProviderError only where an answer broke off that its caller has
-    the beginning of.
+    NoSuitableModel where no deployment knows the task; a ProviderError only where an answer broke off that its caller
+    has the beginning of.
     """
 
     def __init__(
@@ -91,10 +91,11 @@ class FallbackClient(Generic[RequestT, AnswerT]):
     def _due(self, request: RequestT, call: Call, walk: Round) -> list[Deployment]:
         """Who is asked next in this round, and who after that.
 
-        Who answered this call before comes first of all: a repair turn goes to whoever erred.
+        Who answered this call before comes first of all: a repair turn goes to whoever erred, unless its attempt is
+        the last one and a fallback has had none.
         """
         now = self._clock.monotonic()
-        barred = {attempt.deployment for attempt in call.attempts if is_barred(attempt, now)}
+        barred = {attempt.deployment for attempt in call.attempts if is_barred(attempt, now)} | given_up(call)
         order = [
             deployment
             for alias in self._chain(request.model, call)
@@ -105,7 +106,12 @@ class FallbackClient(Generic[RequestT, AnswerT]):
             and not self._is_pointless(deployment, request, call)
         ]
         order.sort(key=lambda deployment: deployment.name != call.deployment)
-        return plan(order, call.attempts_left, tried=walk.tried)
+        return plan(order, call.attempts_left, tried=walk.tried | self._erred(call))
+
+    def _erred(self, call: Call) -> set[str]:
+        """The aliases that gave an invalid answer."""
+        invalid = [attempt.deployment for attempt in call.attempts if attempt.error == InvalidModelOutput.code]
+        return {self._deployments[name].alias for name in invalid}
 
     def _chain(self, alias: str, call: Call) -> list[str]:
         failed = [(self._deployments[one.deployment].alias, one.error) for one in call.attempts]
@@ -163,7 +169,7 @@ class FallbackClient(Generic[RequestT, AnswerT]):
     def _failure(self, request: RequestT, call: Call) -> GatewayError:
         """What this round comes to."""
         now = self._clock.monotonic()
-        hopeless = {attempt.deployment for attempt in call.attempts if attempt.error in FINAL}
+        hopeless = {attempt.deployment for attempt in call.attempts if attempt.error in FINAL} | given_up(call)
         cooling = {}
         for alias in self._chain(request.model, call):
             for deployment in self._aliases.get(alias, ()):

@@ -1,4 +1,4 @@
-"""Holds every answer to its schema, whatever the provider promised, with one repair turn."""
+"""Holds every answer to its schema, whatever the provider promised, with one repair turn for whoever erred."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import jsonschema_rs
 
 from feedback_gateway.calls.models import Call
 from feedback_gateway.errors import BudgetExceeded, InvalidModelOutput, ProviderFailed
+from feedback_gateway.llm.failures import given_up
 from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest, Message
 from feedback_gateway.llm.parsing import OutputError, coerce, parse_object
 from feedback_gateway.llm.tokens import MOST_REMEMBERED
@@ -29,32 +30,36 @@ VALIDATORS: Memo[jsonschema_rs.Draft202012Validator] = Memo(most=64)
 class ValidatingClient:
     """Gives back completions whose `value` satisfies the request's schema.
 
-    An invalid answer is shown to its model once, with what is wrong with it; an attempt must be left for that.
-    Raises InvalidModelOutput.
+    An invalid answer is shown to its model once, with what is wrong with it; whoever errs again is given up, and the
+    question goes to whom there is else, as long as attempts are left. Raises InvalidModelOutput.
     """
 
     def __init__(self, inner: CompletionClient) -> None:
         self._inner = inner
 
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:
-        """Complete, validate, and repair once."""
-        completion = await self._inner.complete(request, call)
-        try:
-            return validated(completion, request)
-        except OutputError as error:
-            flaw = error
-        note_invalid(call, completion, flaw)
-        if call.attempts_left < 1:
-            raise InvalidModelOutput(f"{completion.deployment}: {flaw}; no attempt was left for a repair")
-        try:
-            repaired = await self._inner.complete(repair(request, completion, flaw), call)
-        except (ProviderFailed, BudgetExceeded) as error:
-            raise InvalidModelOutput(f"{completion.deployment}: {flaw}; the repair failed: {error.detail}") from None
-        try:
-            return validated(repaired, request)
-        except OutputError as error:
-            note_invalid(call, repaired, error)
-            raise InvalidModelOutput(f"{repaired.deployment}: {error}, also after the repair turn") from None
+        """Complete, validate, repair once, and ask somebody else."""
+        asked, flaws = request, dict[str | None, str]()
+        while True:
+            try:
+                completion = await self._inner.complete(asked, call)
+            except (ProviderFailed, BudgetExceeded) as error:
+                if not flaws:
+                    raise
+                end = "the repair failed" if asked.purpose == "repair" else "nobody else answered"
+                raise InvalidModelOutput(f"{'; '.join(flaws.values())}; {end}: {error.detail}") from None
+            try:
+                return validated(completion, request)
+            except OutputError as error:
+                flaw = error
+            note_invalid(call, completion, flaw)
+            is_given_up = completion.deployment in given_up(call)
+            also = ", also after the repair turn" if is_given_up else ""
+            flaws[completion.deployment] = f"{completion.deployment}: {flaw}{also}"
+            if call.attempts_left < 1:
+                said = "; ".join(flaws.values())
+                raise InvalidModelOutput(f"{said}; no attempt of `retry.attempts` was left to ask again")
+            asked = request if is_given_up else repair(request, completion, flaw)
 
 
 def validated(completion: Completion, request: CompletionRequest) -> Completion:

@@ -18,8 +18,6 @@ from feedback_gateway.errors import (
     ProviderFailed,
     ProviderRejected,
     RequestDeclined,
-    TaskUnsupported,
-    Unavailable,
 )
 from feedback_gateway.ledger.models import Standing as BudgetStanding
 from feedback_gateway.llm.chains import Fallbacks
@@ -213,8 +211,6 @@ def blame(error: GatewayError, call: Call) -> GatewayError:
     failed = [attempt for attempt in call.attempts if attempt.error is not None]
     if isinstance(error, CoolingDown):
         return error
-    if isinstance(error, Unavailable) and failed and all(one.error == TaskUnsupported.code for one in failed):
-        return RequestDeclined(error.detail, reason=TaskUnsupported.code)
     if not isinstance(error, ProviderFailed) or error.retryable or not failed:
         return error
     if all(one.error in CALLERS_FAULT and one.http_status in ABOUT_THE_REQUEST for one in failed):
