@@ -64,7 +64,14 @@ def test_rows_are_answered_in_order_and_bad_ones_in_their_place(run: Run) -> Non
     assert [row.get("line") for row in rows] == [None, 2, 3, None, 5, 6]
     assert rows[0]["author"] == "ann"
     assert rows[0]["usage"]["cost_usd"] == "0"
-    assert done.stderr == "6 rows, 4 failed, cost 0 USD\n"
+    assert done.stderr.splitlines() == [
+        "6 rows, 4 failed, cost 0 USD",
+        "  1 row: 422 Invalid request: no valid JSON: Expecting value at column 1",
+        "  1 row: 422 Invalid request: the item does not fit the task 'severity': text: must hold more than white space",
+        "  1 row: 422 Invalid request: the item does not fit the task 'severity': text: holds half a surrogate pair",
+        "  1 row: 422 Invalid request: the item does not fit the task 'severity': text: is required",
+        "each failed row on standard output says why, in `error` and `line`",
+    ]
 
 
 def test_progress_follows_the_rows_that_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +91,7 @@ def test_progress_follows_the_rows_that_are_done(tmp_path: Path, monkeypatch: py
         output_format="jsonl",
         output=tmp_path / "out.jsonl",
         resume=False,
+        retry_failed=False,
         force=False,
         text_column="text",
         input_format=None,
@@ -139,6 +147,7 @@ def test_a_csv_file_comes_back_with_its_columns(run: Run, tmp_path: Path) -> Non
     assert [row["id"] for row in rows] == ["1", "", "3"]
     assert rows[0]["comment"] == "'=cmd; größer"
     assert [row["input_model"] for row in rows] == ["A", "", "B"]
+    assert rows[1]["error.status"] == "422"
     assert rows[1]["error.detail"] == "line 3: 2 cells where the header has 3"
     assert rows[2]["result.label"] == "positive"
 
@@ -158,6 +167,7 @@ def test_a_table_is_for_people(run: Run) -> None:
         ([], "a;b\n1;2\n", "has no column 'text'; it has: a, b. Name the one with the text in --text-column"),
         (["gone.jsonl"], "", "gone.jsonl: No such file"),
         (["--resume"], "", "--resume needs --output"),
+        (["--retry-failed"], "", "--retry-failed needs --output"),
         (["--task", "nothing"], '{"text": "a"}', "no task 'nothing'; there are: "),
         (["--model", "nothing"], '{"text": "a"}', "--model nothing: no such model; there are: default"),
         (["--format", "xml"], "", "Invalid value for '--format': 'xml' is not one of 'jsonl', 'csv', 'table'"),
@@ -206,7 +216,7 @@ def test_a_killed_run_goes_on_where_it_was(start: Start, run: Run, tmp_path: Pat
     resumed = run(*arguments, "cut", "--resume")
     whole = run(*arguments, "whole")
 
-    assert resumed.stderr == whole.stderr
+    assert resumed.stderr.replace("in cut", "in whole") == whole.stderr
     assert resumed.returncode == whole.returncode == 1
     cut, uncut = ((tmp_path / name).read_text() for name in ("cut", "whole"))
     if output_format == "jsonl":
@@ -217,15 +227,48 @@ def test_a_killed_run_goes_on_where_it_was(start: Start, run: Run, tmp_path: Pat
 
 
 def test_a_finished_run_has_nothing_to_go_on_with(run: Run, tmp_path: Path) -> None:
-    """And still says that rows failed."""
-    (tmp_path / "in.jsonl").write_text('{"text": "a"}\nbroken\n')
+    """And still says that rows failed, and why."""
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\nbroken\nbroken\n')
     run("classify", "in.jsonl", "--task", "severity", "--output", "out.jsonl")
     before = (tmp_path / "out.jsonl").read_bytes()
 
     done = run("classify", "in.jsonl", "--task", "severity", "--output", "out.jsonl", "--resume")
 
-    assert (done.returncode, done.stderr) == (1, "2 rows, 1 failed, cost 0 USD\n")
+    assert done.returncode == 1
+    counts, reason, place = done.stderr.splitlines()
+    assert counts == "0 rows to do; 3 are there already, 2 of them failed"
+    assert reason == "  2 rows: 422 Invalid request: no valid JSON: Expecting value at column 1"
+    assert place.startswith("each failed row in out.jsonl says why, in `error` and `line`; ")
+    assert place.endswith("the same command with --retry-failed asks again about them")
     assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("output_format", ["jsonl", "csv"])
+def test_failed_rows_are_asked_about_again_in_their_place(run: Run, tmp_path: Path, output_format: str) -> None:
+    """Once the cause is mended; what was answered stays byte for byte, and the rows that were never reached follow."""
+    lines = [json.dumps({"id": n, "text": f"It crashed\n{'again ' * (n % 3)}"}) for n in range(9)]
+    arguments = ["classify", "in.jsonl", "--task", "severity", "--format", output_format, "--output", "out"]
+    (tmp_path / "gateway.yaml").write_text("limits: {text_chars: 20}\n")
+    (tmp_path / "in.jsonl").write_text("\n".join(lines[:8]))
+    first = run(*arguments)
+    kept = (tmp_path / "out").read_bytes()
+    (tmp_path / "gateway.yaml").write_text("")
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+
+    again = run(*arguments, "--retry-failed")
+    run(*arguments[:-1], "whole")
+
+    assert (first.returncode, again.returncode) == (1, 0)
+    assert "  2 rows: 422 Invalid request: the item does not fit" in first.stderr
+    assert again.stderr == "9 rows, 0 failed, cost 0 USD\n"
+    texts = [(tmp_path / name).read_text() for name in ("out", "whole")]
+    if output_format == "jsonl":
+        redone, uncut = (lasting(parsed(text)) for text in texts)
+    else:
+        redone, uncut = (lasting(list(csv.DictReader(io.StringIO(text, newline="")))) for text in texts)
+    assert redone == uncut
+    assert (tmp_path / "out").read_bytes().startswith(kept[: kept.index(b"again")])
+    assert sorted(file.name for file in tmp_path.glob("out*")) == ["out"]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from feedback_gateway.cli.options import ConfigOption, OutputFormat
 from feedback_gateway.cli.rows_in import InputFormat
+
+if TYPE_CHECKING:
+    from feedback_gateway.cli.progress import Tally
 
 FileArgument = Annotated[
     Path | None, typer.Argument(metavar="[FILE]", help="JSON Lines or CSV; standard input without it.")
@@ -15,6 +18,9 @@ FileArgument = Annotated[
 FormatOption = Annotated[
     OutputFormat | None,
     typer.Option("--format", help="jsonl, csv (safe to open in a spreadsheet) or table; as --output ends, else jsonl."),
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-failed", help="As --resume, and ask again about the rows that failed.")
 ]
 InputFormatOption = Annotated[InputFormat | None, typer.Option(help="jsonl or csv, where the file does not show it.")]
 
@@ -28,6 +34,7 @@ class ClassifyOptions:
     output_format: OutputFormat
     output: Path | None
     resume: bool
+    retry_failed: bool
     force: bool
     text_column: str
     input_format: InputFormat | None
@@ -44,6 +51,7 @@ def classify(
     output_format: FormatOption = None,
     output: Annotated[Path | None, typer.Option(help="Write here in place of standard output.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what --output already holds.")] = False,
+    retry_failed: RetryOption = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what --output already holds.")] = False,
     text_column: Annotated[str, typer.Option(help="The column that holds the text.")] = "text",
     input_format: InputFormatOption = None,
@@ -68,6 +76,7 @@ def classify(
         output_format=output_format or format_of(output),
         output=output,
         resume=resume,
+        retry_failed=retry_failed,
         force=force,
         text_column=text_column,
         input_format=input_format,
@@ -82,9 +91,25 @@ def classify(
         if chosen.output is not None and chosen.output_format != "table":
             typer.echo("stopped; the same command with --resume goes on", err=True)
         raise
+    say_outcome(tally, chosen)
+
+
+def say_outcome(tally: "Tally", chosen: ClassifyOptions) -> None:
+    """Say what came of a run. Raises Exit with 1 where rows failed."""
     typer.echo(tally.summary(), err=True)
     if tally.failed:
+        typer.echo(place_of_errors(chosen), err=True)
         raise typer.Exit(1)
+
+
+def place_of_errors(chosen: ClassifyOptions) -> str:
+    """Where to read why each row failed, and how to ask again."""
+    if chosen.output_format == "table":
+        return "the table has each error in its row"
+    kept = "on standard output" if chosen.output is None else f"in {chosen.output}"
+    fields = "error.status, error.title and error.detail" if chosen.output_format == "csv" else "`error` and `line`"
+    again = "" if chosen.output is None else "; the same command with --retry-failed asks again about them"
+    return f"each failed row {kept} says why, in {fields}{again}"
 
 
 def format_of(output: Path | None) -> OutputFormat:

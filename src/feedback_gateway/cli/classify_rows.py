@@ -4,8 +4,8 @@ import asyncio
 import json
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO
@@ -14,7 +14,8 @@ from feedback_gateway.api.rendering import answer_json, failure_json
 from feedback_gateway.cli.classify import ClassifyOptions
 from feedback_gateway.cli.csv_in import CsvRows, find_column, recognise_dialect
 from feedback_gateway.cli.progress import Display, NoDisplay, Tally, display
-from feedback_gateway.cli.resume import OnExisting, Written, open_output, skip_written
+from feedback_gateway.cli.redoing import Redone, replacing
+from feedback_gateway.cli.resume import OnExisting, Written, open_output, reason_of, skip_written
 from feedback_gateway.cli.rows_in import InputFormat, Row, Source, json_rows, open_source, recognise_format
 from feedback_gateway.cli.rows_out import (
     CsvLayout,
@@ -36,6 +37,7 @@ from feedback_gateway.tasks.registry import Task
 MAX_ID = 200
 MOST_AHEAD = 200
 LEAST_ID_WIDTH = 6
+Outcomes = AsyncGenerator[tuple[Row, Answer | Failure, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +86,18 @@ def open_run(options: ClassifyOptions, settings: Settings, source: Source) -> Ru
 
 def check_output(options: ClassifyOptions) -> OnExisting:
     """What to do with an output that exists. Raises ConfigurationError for options that contradict each other."""
-    if options.resume and options.output is None:
-        raise ConfigurationError("--resume needs --output: it goes on with that file")
-    if options.resume and options.force:
-        raise ConfigurationError("--resume and --force contradict each other; give one of them")
-    if options.resume and options.output_format == "table":
-        raise ConfigurationError("--resume needs --format jsonl or csv; a table cannot be read back")
+    named = "--retry-failed" if options.retry_failed else "--resume"
+    goes_on = options.resume or options.retry_failed
+    if goes_on and options.output is None:
+        raise ConfigurationError(f"{named} needs --output: it goes on with that file")
+    if goes_on and options.force:
+        raise ConfigurationError(f"{named} and --force contradict each other; give one of them")
+    if goes_on and options.output_format == "table":
+        raise ConfigurationError(f"{named} needs --format jsonl or csv; a table cannot be read back")
     written = [path for path in (options.output, options.file) if path is not None and path.exists()]
     if len(written) > 1 and written[0].samefile(written[1]):
         raise ConfigurationError(f"--output {options.output} is the input itself; name another file")
-    if options.resume:
+    if goes_on:
         return "resume"
     return "overwrite" if options.force else "refuse"
 
@@ -121,14 +125,11 @@ async def answer_rows(run: Run) -> Tally:
         task = services.registry.get(run.options.task, run.options.prompt_version)
         require_alias(run, services)
         require_inputs(run, task)
-        stream = sys.stdout.buffer
-        if run.options.output is not None:
-            stream = open_output(run.options.output, on_existing=run.on_existing)
-        try:
-            return await write_answers(run, services, task, stream)
-        finally:
+        with ExitStack() as opened:
+            stream = sys.stdout.buffer
             if run.options.output is not None:
-                stream.close()
+                stream = opened.enter_context(open_output(run.options.output, on_existing=run.on_existing))
+            return await write_answers(run, services, task, stream, opened)
 
 
 def require_alias(run: Run, services: Services) -> None:
@@ -150,8 +151,11 @@ def require_inputs(run: Run, task: Task) -> None:
         )
 
 
-async def write_answers(run: Run, services: Services, task: Task, stream: BinaryIO) -> Tally:
-    """Skip what is written, then write one row after the other."""
+async def write_answers(run: Run, services: Services, task: Task, stream: BinaryIO, opened: ExitStack) -> Tally:
+    """Skip what is written, or ask again about what failed of it, then write one row after the other.
+
+    `opened` closes the file that takes the place of `stream`, if any.
+    """
     rows = run.rows
     layout = None
     if run.options.output_format == "csv":
@@ -162,17 +166,45 @@ async def write_answers(run: Run, services: Services, task: Task, stream: Binary
     written = Written()
     if run.on_existing == "resume":
         written = await skip_written(stream, rows, task=task.name, layout=layout)
-    writer = build_writer(run, services, task, stream, layout=layout, id_width=id_width)
-    if stream_is_new(stream, run):
-        writer.start()
-    tally = Tally(rows=written.rows, failed=written.failed)
+    tally = Tally(rows=written.rows, kept=written.rows)
+    redone: tuple[Row, ...] = ()
+    if run.options.retry_failed:
+        redone = tuple(one.row for one in written.lost)
+        tally = Tally(rows=written.rows - len(redone), kept=written.rows - len(redone))
+    else:
+        for one in written.lost:
+            tally.fail(one.reason)
     with progress(run) as shown:
-        async with aclosing(answers(run, services, task, rows)) as outcomes:
-            async for row, outcome, position in outcomes:
-                writer.write(row.columns, row_json(row, outcome))
-                tally.add(outcome.receipt, failed=isinstance(outcome, Failure))
-                shown.show(tally, position=position)
+        if redone and run.options.output is not None:
+            with replacing(run.options.output) as fresh:
+                writer = build_writer(run, services, task, fresh, layout=layout, id_width=0)
+                place = Redone(stream, fresh, written.lost)
+                await write_rows(
+                    answers(run, services, task, iter(redone)), writer, tally, shown, before=place.make_room
+                )
+                place.copy_rest()
+            stream = opened.enter_context(fresh)
+        writer = build_writer(run, services, task, stream, layout=layout, id_width=id_width)
+        if stream_is_new(stream, run):
+            writer.start()
+        await write_rows(answers(run, services, task, rows), writer, tally, shown)
     return tally
+
+
+async def write_rows(
+    outcomes: Outcomes, writer: RowWriter, tally: Tally, shown: Display, *, before: Callable[[], None] | None = None
+) -> None:
+    """Write one row after the other, and count them; `before` is done before each."""
+    async with aclosing(outcomes):
+        async for row, outcome, position in outcomes:
+            answered = row_json(row, outcome)
+            if before is not None:
+                before()
+            writer.write(row.columns, answered)
+            tally.add(outcome.receipt)
+            if isinstance(outcome, Failure):
+                tally.fail(reason_of(answered["error"]))
+            shown.show(tally, position=position)
 
 
 def progress(run: Run) -> AbstractContextManager[Display]:
@@ -245,9 +277,7 @@ def label_choices(services: Services, task: Task) -> dict[tuple[str, ...], tuple
     return {**choices, ("route", "team"): tuple(team.name for team in services.taxonomy.teams)}
 
 
-async def answers(
-    run: Run, services: Services, task: Task, rows: Iterator[Row]
-) -> AsyncGenerator[tuple[Row, Answer | Failure, int]]:
+async def answers(run: Run, services: Services, task: Task, rows: Iterator[Row]) -> Outcomes:
     """Each row with what came of it and the bytes of the input up to it, in order.
 
     Rows that could not be read go through as well, to keep their place.
@@ -316,4 +346,5 @@ def row_json(row: Row, outcome: Answer | Failure) -> dict[str, Any]:
     """What is written beside the row's columns: the answer, or the error and the line it is about."""
     if isinstance(outcome, Answer):
         return answer_json(outcome)
-    return {"line": row.line, **failure_json(outcome)}
+    call = {} if outcome.call_id is None else {"call_id": outcome.call_id}
+    return {"line": row.line, **call, **failure_json(outcome)}

@@ -1,31 +1,56 @@
 """Counts rows, failures and cost of a run, and shows them while it lasts where a person is looking."""
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
 from feedback_gateway.calls.models import Receipt
+from feedback_gateway.cli.terminal import ELLIPSIS, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+MOST_REASONS = 5
+LONGEST_REASON = 240
+PLACE = re.compile(r"(?<=: )line \d+: ")
+FIGURE = re.compile(r"\d[\w.:-]*")
+
 
 @dataclass(slots=True)
 class Tally:
-    """Rows answered or failed, what is known of their cost in USD, and how many rows have no known cost."""
+    """Rows answered or failed, what is known of their cost in USD, and how many rows have no known cost.
+
+    `kept` of the rows were there before. `reasons` counts failures that differ in figures at most, by the words that
+    they share; `examples` has the first of each.
+    """
 
     rows: int = 0
-    failed: int = 0
+    kept: int = 0
     cost_usd: Decimal = Decimal(0)
     unpriced: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, receipt: Receipt | None, *, failed: bool) -> None:
+    @property
+    def failed(self) -> int:
+        """The rows that have no answer."""
+        return self.reasons.total()
+
+    def fail(self, reason: str) -> None:
+        """Note why a row has no answer."""
+        shown = PLACE.sub("", printable(reason))
+        alike = FIGURE.sub("0", shown)
+        self.reasons[alike] += 1
+        self.examples.setdefault(alike, shown)
+
+    def add(self, receipt: Receipt | None) -> None:
         """Count one row."""
         self.rows += 1
-        self.failed += failed
         if receipt is None:
             return
         if receipt.cost_usd is None:
@@ -41,8 +66,23 @@ class Tally:
         return f"{known} and {self.unpriced} rows of unknown price" if self.unpriced else known
 
     def summary(self) -> str:
-        """The line after a run."""
-        return f"{self.rows} rows, {self.failed} failed, cost {self.cost()}"
+        """What is said after a run: a line, and one for each of the commonest reasons of failures."""
+        lines = [f"{self.rows} rows, {self.failed} failed, cost {self.cost()}"]
+        if self.rows == self.kept > 0:
+            lines = [f"0 rows to do; {self.kept} are there already, {self.failed} of them failed"]
+        for alike, count in self.reasons.most_common(MOST_REASONS):
+            shown = self.examples[alike]
+            cut = shown if len(shown) <= LONGEST_REASON else shown[:LONGEST_REASON] + ELLIPSIS
+            lines.append(f"  {rows_of(count)}: {cut}")
+        if len(self.reasons) > MOST_REASONS:
+            rest = self.reasons.most_common()[MOST_REASONS:]
+            lines.append(f"  {rows_of(sum(count for _, count in rest))}: {len(rest)} other reasons")
+        return "\n".join(lines)
+
+
+def rows_of(count: int) -> str:
+    """A number of rows."""
+    return f"{count} row" if count == 1 else f"{count} rows"
 
 
 class Display(Protocol):

@@ -19,14 +19,25 @@ from feedback_gateway.errors import ConfigurationError
 
 OnExisting = Literal["refuse", "overwrite", "resume"]
 PAUSE_EVERY = 500
+REASON = ("status", "title", "detail")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A row whose answer in the output, from byte `start` to `end`, is the error that `reason` tells."""
+
+    row: Row
+    reason: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What is in the output already: rows, and how many of them failed."""
+    """What is in the output already: how many rows, and those of them that failed."""
 
     rows: int = 0
-    failed: int = 0
+    lost: tuple[Lost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,11 @@ def open_output(path: Path, *, on_existing: OnExisting) -> BinaryIO:
         if path.is_file() and path.stat().st_size and on_existing == "refuse":
             raise ConfigurationError(f"{path} exists: add --resume to go on with it or --force to overwrite it")
         stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.close()
+            raise
     except BlockingIOError:
         raise ConfigurationError(f"--output {path}: another run writes to it; wait for its end") from None
     except OSError as error:
@@ -112,7 +127,8 @@ async def skip_written(stream: BinaryIO, rows: Iterator[Row], *, task: str, layo
     """
     csv.field_size_limit(2**31 - 1)
     records = json_records(stream) if layout is None else csv_records(stream)
-    end = count = failed = 0
+    end = count = 0
+    lost: list[Lost] = []
     if layout is not None:
         header = next(records, None)
         if header is not None and header.row != layout.header:
@@ -125,13 +141,14 @@ async def skip_written(stream: BinaryIO, rows: Iterator[Row], *, task: str, layo
                 f"--resume: row {count} of the output is no answer of {task!r} to row {count} of the input; "
                 "the input, the task or the options changed: restore them, or use --force to start again"
             )
+        if (reason := reason_in(record.row, layout)) is not None:
+            lost.append(Lost(row, reason, start=end, end=record.end))
         end = record.end
-        failed += is_failure(record.row, layout)
         if count % PAUSE_EVERY == 0:
             await asyncio.sleep(0)
     stream.seek(end)
     stream.truncate()
-    return Written(count, failed)
+    return Written(count, tuple(lost))
 
 
 def is_answer(record: Any, row: Row, *, task: str, layout: CsvLayout | None) -> bool:
@@ -141,8 +158,15 @@ def is_answer(record: Any, row: Row, *, task: str, layout: CsvLayout | None) -> 
     return same_csv(record, row, layout=layout, task=task)
 
 
-def is_failure(record: Any, layout: CsvLayout | None) -> bool:
-    """Whether an output row tells of an error."""
+def reason_in(record: Any, layout: CsvLayout | None) -> str | None:
+    """Why an output row has no answer, None where it has one."""
     if layout is None:
-        return "error" in record
-    return bool(record[layout.header.index("error.title")])
+        return reason_of(record["error"]) if "error" in record else None
+    named = dict(zip(layout.header, record, strict=True))
+    return reason_of({name: named[f"error.{name}"] for name in REASON}) if named["error.title"] else None
+
+
+def reason_of(error: Mapping[str, Any]) -> str:
+    """A problem document in one line."""
+    status, title, detail = (error.get(name, "") for name in REASON)
+    return f"{status} {title}: {detail}"

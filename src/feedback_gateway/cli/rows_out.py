@@ -138,7 +138,7 @@ class CsvLayout:
 def csv_layout(names: Sequence[str], result_schema: Mapping[str, Any], *, overflow: bool) -> CsvLayout:
     """The layout for input columns `names` and results of `result_schema`."""
     paths = [("result", *path) for path in schema_paths(result_schema)]
-    paths += [("line",), ("error", "title"), ("error", "detail"), ("error", "errors")]
+    paths += [("line",), ("error", "status"), ("error", "title"), ("error", "detail"), ("error", "errors")]
     paths += [(name,) for name in ANSWER_COLUMNS]
     paths += [("usage", name) for name in USAGE_COLUMNS]
     names = list(names) if "id" in names else ["id", *names]
