@@ -10,10 +10,15 @@ setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make setup PYTHON=python3.12") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv .venv
-	$(PIP) install --quiet --require-hashes --requirement requirements.lock
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m feedback_gateway.embedded.fetch
+	@echo 'Setting up in .venv, once; it takes one to two minutes.'
+	@echo '1/4 a virtual environment'
+	@$(PYTHON) -m venv .venv
+	@echo '2/4 the libraries of requirements.lock, each checked by its hash'
+	@$(PIP) install --quiet --require-hashes --requirement requirements.lock
+	@echo '3/4 the gateway itself'
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@echo '4/4 the file of the embedder, checked by its hash'
+	@$(BIN)/python -m feedback_gateway.embedded.fetch
 	@touch $@
 
 demo: setup

@@ -42,17 +42,19 @@ async def answers(commands: Sequence[str]) -> list[str]:
         app = create_app(Settings(database_url=f"sqlite:///{folder}/readme.db"))
         transport = httpx.ASGITransport(app)
         async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, timeout=60) as client:
+            await app.state.services.warm_up()
             return [await answer(client, shlex.split(command)) for command in commands]
 
 
 async def answer(client: httpx.AsyncClient, words: Sequence[str]) -> str:
-    """The answer to one command of the form `curl -s URL [--json BODY]`."""
+    """The answer to one command of the form `curl -s URL [--json BODY] [| jq .result]`."""
     url = next(word for word in words if word.startswith("http"))
     if "--json" not in words:
         return formatted((await client.get(url)).json())
     body = words[words.index("--json") + 1].encode()
     response = await client.post(url, content=body, headers={"content-type": "application/json"})
-    return formatted(response.json())
+    answered = response.json()
+    return formatted(answered["result"] if list(words[-3:]) == ["|", "jq", ".result"] else answered)
 
 
 def formatted(value: object) -> str:

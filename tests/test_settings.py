@@ -90,7 +90,7 @@ def test_environment_wins_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("retries: {attempts: 3}", "retries: there is no such setting; did you mean retry?"),
+        ("retries: {attempts: 3}", "retries: there is no such setting; did you mean retry? There are: model_list, "),
         ("modle_list: []", "did you mean model_list?"),
         ("retry: {attemps: 3}", "retry.attemps: there is no such setting; did you mean attempts?"),
         ("model_list: [{model_name: a}]", "model_list.0.litellm_params: is missing"),

@@ -291,8 +291,8 @@ def explain(flaw: Mapping[str, Any]) -> str:
     known = section_of(flaw["loc"]).model_fields
     near = difflib.get_close_matches(str(flaw["loc"][-1]) if flaw["loc"] else "", known, n=1)
     if flaw["type"] == "extra_forbidden":
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-        return f"{place}: there is no such setting; {hint}"
+        hint = f"did you mean {near[0]}? There are: " if near else "there are: "
+        return f"{place}: there is no such setting; {hint}{', '.join(known)}"
     if flaw["type"] == "missing":
         return f"{place}: is missing; add it"
     if "timedelta" in flaw["msg"] or flaw["type"].startswith("time_delta"):

@@ -19,6 +19,14 @@ async def test_page_loads_only_what_the_gateway_serves(client: httpx.AsyncClient
     assert not re.search(r"https?://|//cdn", page.text)
 
 
+async def test_the_front_door_leads_there(client: httpx.AsyncClient) -> None:
+    """By a relative address, so that a path before it stays."""
+    answer = await client.get("/")
+
+    assert (answer.status_code, answer.headers["location"]) == (307, "docs")
+    assert (await client.get("/", follow_redirects=True)).url.path == "/docs"
+
+
 async def test_policy_allows_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
     """No inline script or style, no other host."""
     policy = (await client.get("/docs")).headers["content-security-policy"]

@@ -1,7 +1,11 @@
 """`demo` shows the whole product on bundled feedback that may be passed on."""
 
+import json
 import re
+import shlex
+import signal
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +13,7 @@ from rich.cells import cell_len
 
 from feedback_gateway.cli.demo_run import read_sample
 
+Start = Callable[..., "subprocess.Popen[bytes]"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 LICENSED = {"banking77", "gitbugs-hadoop", "mams", "nezha"}
 
@@ -21,7 +26,10 @@ def test_the_demonstration_prints_a_table_a_digest_and_the_cost(run: Run, tmp_pa
     rows = [row for row in read_sample() if "logs" not in row]
     assert (done.returncode, done.stderr) == (0, "")
     assert max(cell_len(line) for line in lines) <= 80
-    assert lines[2].split() == ["feedback", "sentiment", "category", "severity", "team", "?"]
+    assert lines[2].split() == ["?", "feedback", "sentiment", "category", "severity"]
+    flagged = sum(line.startswith("?  ") for line in lines[4 : 4 + len(rows)])
+    assert f"  for a person to look at (?): {flagged}" in lines
+    assert any(line.startswith("Marked with ? are those that a person should look at: ") for line in lines)
     assert f"Digest of {len(rows)} items" in lines
     assert lines[-1].startswith(f"Cost: 0 USD for {len(rows) + 2} calls")
     assert list(tmp_path.iterdir()) == []
@@ -65,3 +73,24 @@ def test_the_tour_of_the_gateway_shows_failover_cache_budget_and_ledger(run: Run
     assert account is not None
     assert account[1] == account[2] != "0"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tour_stays_where_that_is_wanted(start: Start) -> None:
+    """What it says to try works, until it is ended."""
+    process = start("demo", "--gateway", "--keep")
+    assert process.stdout is not None
+    lines: list[str] = []
+    while not lines or "api_base: " not in lines[-1]:
+        line = process.stdout.readline().decode()
+        assert line, "it ended"
+        lines.append(line.strip())
+    command = next(place for place, line in enumerate(lines) if line.startswith("curl") and line.endswith("\\"))
+    words = shlex.split(lines[command].removesuffix("\\") + lines[command + 1])
+
+    name, value = words[4].split(": ")
+    with urllib.request.urlopen(urllib.request.Request(words[2], words[6].encode(), {name: value})) as answer:
+        said = json.load(answer)
+    process.send_signal(signal.SIGINT)
+
+    assert said["choices"][0]["message"]["content"]
+    assert process.wait(timeout=30) == 130

@@ -2,10 +2,13 @@
 
 import contextlib
 import json
+import os
+import pty
 import signal
 import socket
 import subprocess
 import tempfile
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -55,6 +58,23 @@ def test_the_gateway_answers_when_it_says_so(start: Start, workers: str, number:
 
     assert answer["id"] == "a"
     assert (process.returncode, output, errors) == (0, b"", b"")
+
+
+def test_a_terminal_is_told_that_the_model_is_being_loaded(tmp_path: Path) -> None:
+    """And when it is there; a program that reads the output is not."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "feedback_gateway", "serve", "--port", "0"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+
+    with os.fdopen(ours, encoding="utf-8") as terminal:
+        lines = [terminal.readline().strip() for _ in range(3)]
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+
+    assert lines[0].startswith("Feedback Gateway is ready at ")
+    assert lines[1].startswith("The embedded model is being loaded; ")
+    assert lines[2] == "The embedded model is loaded."
 
 
 def test_workers_read_the_configuration_that_was_named(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:

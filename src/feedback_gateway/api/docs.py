@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from feedback_gateway.errors import NotFound
 
@@ -39,6 +39,11 @@ START = """SwaggerUIBundle({
   validatorUrl: null,
 });
 """
+
+
+async def find_page() -> Response:
+    """The way from `/` to the page, also behind a proxy that puts a path before it."""
+    return RedirectResponse("docs")
 
 
 async def read_page() -> Response:

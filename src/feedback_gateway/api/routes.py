@@ -100,6 +100,7 @@ PAGES = (
     public("/health/ready", health.ready, "health", schemas.answers("Ready", 422)),
     public("/metrics", metrics.read_metrics, "health", {}),
     public("/openapi.json", openapi.read_document, "docs", {}),
+    public("/", docs.find_page, "docs", {}),
     public("/docs", docs.read_page, "docs", {}),
     public("/docs/{name}", docs.read_asset, "docs", {}),
 )

@@ -3,6 +3,7 @@
 0 done, 1 the work failed, 2 wrong usage or configuration. Nothing heavy is imported before a command runs.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from feedback_gateway.cli import classify, consumers, db, demo, doctor, keys, le
 from feedback_gateway.cli.terminal import complain
 from feedback_gateway.errors import ConfigurationError, Conflict, GatewayError, InvalidRequest, NotFound, UnknownTask
 
+POSSIBLE = re.compile(r" \(Possible options: (.*)\)$")
 WRONG_USAGE = (ConfigurationError, UnknownTask, InvalidRequest, Conflict, NotFound)
 
 
@@ -38,7 +40,8 @@ class CommandLine(TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":  # typer's own, which it does not export
                 typer.echo(said, err=True)
             else:
-                complain(said.replace("Value error, ", ""), code=code)
+                said = POSSIBLE.sub(r". Did you mean \1?", said.replace("Value error, ", ""))
+                complain(said + choices_for(error, said), code=code)
         except WRONG_USAGE as error:
             code = complain(explain(error), code=2)
         except GatewayError as error:
@@ -50,6 +53,20 @@ class CommandLine(TyperGroup):
         if standalone_mode:
             sys.exit(code)
         return code
+
+
+def choices_for(error: typer.TyperException, said: str) -> str:
+    """What there is in place of an option or a command that there is not, to go on a complaint with."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return ""
+    if type(error).__name__ == "NoSuchOption":  # typer's own, which it does not export
+        names = [name for one in context.command.get_params(context) for name in one.opts if name.startswith("--")]
+    elif str(error).startswith("No such command"):
+        names = context.command.list_commands(context)
+    else:
+        return ""
+    return f"{'' if said.endswith('?') else '.'} There are: {', '.join(names)}"
 
 
 def explain(error: GatewayError) -> str:

@@ -4,23 +4,28 @@ from typing import Annotated
 
 import typer
 
+from feedback_gateway.errors import ConfigurationError
+
 
 def demo(
     *,
     gateway: Annotated[
         bool, typer.Option("--gateway", help="Show failover, cache, budget and ledger in front of scripted providers.")
     ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="With --gateway: let it all run on until Ctrl-C.")] = False,
 ) -> None:
     """Classify real sample feedback without key or network; prints a table, a digest and the cost."""
     from tempfile import TemporaryDirectory
 
     from feedback_gateway.cli.running import run_async
 
+    if keep and not gateway:
+        raise ConfigurationError("--keep needs --gateway: nothing else of the demonstration runs on")
     with TemporaryDirectory(prefix="feedback-gateway-demo-") as folder:
         if gateway:
-            from feedback_gateway.cli.gateway_demo import run_gateway_demo
+            from feedback_gateway.cli.gateway_demo import run_gateway_demo, stay
 
-            run_async(run_gateway_demo(folder))
+            run_async(run_gateway_demo(folder, afterwards=stay if keep else None))
             return
         from feedback_gateway.cli.demo_run import run_demo
 

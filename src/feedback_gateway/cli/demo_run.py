@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from feedback_gateway.api.rendering import total
-from feedback_gateway.cli.terminal import Column, format_line, header_lines, printable, terminal_width
+from feedback_gateway.cli.terminal import GAP, Column, format_line, header_lines, printable, terminal_width
 from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.errors import GatewayError
 from feedback_gateway.ledger.amounts import format_usd
@@ -17,14 +17,16 @@ from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure
 
-LABELS = (
-    Column("sentiment", 9),
-    Column("category", 12),
-    Column("severity", 11),
-    Column("team", 11),
-    Column("?", 1),
-)
+LABELS = (Column("sentiment", 9), Column("category", 15), Column("severity", 11))
+TEAM = Column("team", 16)
+FLAG = Column("?", 1)
+TEAM_FROM = 110
+"""Cells of a line from which on there is room for the team."""
 WIDEST = 160
+FLAGGED = (
+    "Marked with ? are those that a person should look at: the model is not sure of the sentiment or the category, "
+    "so it says so (`needs_review`) rather than guess in silence."
+)
 MOST_POINTS = 5
 
 
@@ -52,7 +54,7 @@ async def run_demo(folder: str) -> str:
     cost = "unknown" if receipt.cost_usd is None else f"{format_usd(receipt.cost_usd)} USD"
     return "\n".join(
         [
-            f"{len(answers)} pieces of real feedback (? asks a person to look):",
+            f"{len(answers)} pieces of real feedback, as the embedded model reads them:",
             "",
             *table_lines(items, answers, width=width),
             "",
@@ -90,28 +92,33 @@ def raise_first(outcomes: Sequence[Answer | Failure]) -> None:
 
 
 def table_lines(items: Sequence[Mapping[str, Any]], answers: Sequence[Answer], *, width: int) -> list[str]:
-    """One line for each item; a question mark where a person should look."""
-    used = sum(column.width + 2 for column in LABELS)
-    columns = [Column("feedback", width - used), *LABELS]
+    """One line for each item, a question mark before those that a person should look at; then what that means."""
+    labels = (*LABELS, TEAM) if width >= TEAM_FROM else LABELS
+    used = sum(column.width + GAP for column in (FLAG, *labels))
+    columns = [FLAG, Column("feedback", width - used), *labels]
     lines = header_lines(columns).splitlines()
     for item, one in zip(items, answers, strict=True):
-        result = one.result
-        team = result["route"]["team"] or "—"
-        review = "?" if result["needs_review"] else ""
-        labels = [result["sentiment"], result["category"], result["severity"], team, review]
-        lines.append(format_line(columns, [item["text"], *(str(label) for label in labels)]))
-    return lines
+        shown = {name: str(one.result[name]) for name in ("sentiment", "category", "severity")}
+        shown |= {"?": "?" if one.result["needs_review"] else "", "feedback": item["text"], "team": team_of(one)}
+        lines.append(format_line(columns, [shown[column.name] for column in columns]))
+    return [*lines, "", *wrap(FLAGGED, width)]
+
+
+def team_of(one: Answer) -> str:
+    """Who is to deal with an item."""
+    return one.result["route"]["team"] or "nobody"
 
 
 def digest_lines(answers: Sequence[Answer], summary: Mapping[str, Any], *, width: int) -> list[str]:
     """Counts over the answers, then the summary's headline and its quotes with the ids of their items."""
     lines = [f"Digest of {len(answers)} items"]
-    for field in ("sentiment", "severity", "category"):
-        counts = Counter(str(one.result[field]) for one in answers).most_common()
-        lines += paragraph(f"{field}: " + ", ".join(f"{label} {count}" for label, count in counts), width=width)
+    counted = {name: [str(one.result[name]) for one in answers] for name in ("sentiment", "severity", "category")}
+    for name, labels in {**counted, "team": [team_of(one) for one in answers]}.items():
+        counts = Counter(labels).most_common()
+        lines += paragraph(f"{name}: " + ", ".join(f"{label} {count}" for label, count in counts), width=width)
     waiting = sum(bool(one.result["needs_review"]) for one in answers)
-    lines.append(f"  for a person to check (?): {waiting}")
-    lines += ["", *wrap(printable(summary["headline"]), width)]
+    lines.append(f"  for a person to look at (?): {waiting}")
+    lines += ["", *wrap(f"What they share most: {printable(summary['headline'].partition(': ')[2])}", width)]
     for point in summary["key_points"][:MOST_POINTS]:
         source, *others = point["item_ids"]
         alike = f"; much the same: {', '.join(others)}" if others else ""

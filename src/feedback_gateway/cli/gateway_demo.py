@@ -4,8 +4,9 @@ It shows, as it happens, what the gateway does when providers fail, callers repe
 """
 
 import asyncio
+import json
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -60,9 +61,10 @@ class Billing:
 
 @dataclass(frozen=True, slots=True)
 class Tour:
-    """The gateway's client, the two providers behind it, and the feedback that has not been asked about yet."""
+    """The gateway's client, the two providers behind it, where they are, and the feedback to ask about next."""
 
     client: httpx.AsyncClient
+    bases: Mapping[str, str]
     main: Billing
     backup: Billing
     texts: Iterator[str]
@@ -91,16 +93,31 @@ class Tour:
         return answer.json()
 
 
-async def run_gateway_demo(folder: str) -> None:
-    """Print the tour. `folder` takes the database."""
+async def run_gateway_demo(folder: str, *, afterwards: Callable[["Tour"], Awaitable[None]] | None = None) -> None:
+    """Print the tour, then do what is to be done while it is all there. `folder` takes the database."""
     configure_logging(sys.stderr, style="text", level="error")  # what it would warn of is what is shown
     async with opened(Path(folder)) as tour:
-        say(f"The gateway answers at {tour.client.base_url}, in front of two scripted providers:")
+        say(f"The gateway at {tour.client.base_url} has two scripted providers behind it:")
         say("`main` takes the calls, `backup` stands by. Prices and answers are theirs to script; the rest is real.")
         await show_failover(tour)
         await show_cache(tour)
         await show_budget(tour)
         await show_ledger(tour)
+        if afterwards is not None:
+            await afterwards(tour)
+
+
+async def stay(tour: Tour) -> None:
+    """Say what can be done with the gateway and its providers, and keep them until the command is ended."""
+    heading("All of it stays until Ctrl-C")
+    url = str(tour.client.base_url).rstrip("/")
+    body = json.dumps({"model": "default", "messages": [{"role": "user", "content": "Hello!"}]})
+    typer.echo(f"curl -s {url}/v1/chat/completions -H 'content-type: application/json' \\\n  -d '{body}'")
+    typer.echo(f"curl -s {url}/v1/usage    # what it has cost\n{url}/docs    # everything else, in a browser")
+    say("", "For a gateway of your own, the providers speak OpenAI's protocol at:")
+    for name, base in tour.bases.items():
+        say(f"model: {name}, api_base: {base}, api_key: any", indent=2)
+    await asyncio.Event().wait()
 
 
 async def show_failover(tour: Tour) -> None:
@@ -198,7 +215,7 @@ async def opened(folder: Path) -> AsyncIterator[Tour]:
         url = await stack.enter_async_context(serving(settings_for(folder, bases)))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=STARTING_S, limits=LIMITS))
         rows = [row["text"] for row in read_sample()]
-        yield Tour(client, main, backup, iter(rows[place % len(rows)] for place in count()))
+        yield Tour(client, bases, main, backup, iter(rows[place % len(rows)] for place in count()))
 
 
 def settings_for(folder: Path, bases: Mapping[str, str]) -> Settings:

@@ -24,7 +24,7 @@ from feedback_gateway.cli.protocol import ProblemProtocol
 from feedback_gateway.cli.workforce import Workforce
 from feedback_gateway.deployments import deployments_of
 from feedback_gateway.errors import ConfigurationError
-from feedback_gateway.llm.providers import load_libraries
+from feedback_gateway.llm.providers import EMBEDDED_MODEL, load_libraries
 from feedback_gateway.observability.logs import configure_logging
 from feedback_gateway.services import Services, open_services, start
 from feedback_gateway.settings import LogSettings, Settings
@@ -102,7 +102,7 @@ async def serve(settings: Settings, listener: socket.socket, *, is_local: bool, 
         def answer() -> None:
             keep_for_good()
             on_ready()
-            start(stack, services.warm_up(), name="warm-up")
+            start(stack, warm_up(services), name="warm-up")
 
         server = AnnouncingServer(uvicorn_config(app), on_ready=answer, refuse_new=app.state.drain.close)
         # uvicorn finishes what is in flight on these signals and raises them again: the services are closed after that
@@ -110,6 +110,16 @@ async def serve(settings: Settings, listener: socket.socket, *, is_local: bool, 
             signal.signal(number, signal.SIG_IGN)
         await server.serve(sockets=[listener])
     return 0 if server.started else 1
+
+
+async def warm_up(services: Services) -> None:
+    """Load what the first requests would wait for, and say so where a person may be one of those who wait."""
+    is_told = sys.stderr.isatty() and any(one.model == EMBEDDED_MODEL for one in services.deployments)
+    if is_told:
+        typer.echo("The embedded model is being loaded; what is asked before it is there waits for it.", err=True)
+    await services.warm_up()
+    if is_told:
+        typer.echo("The embedded model is loaded.", err=True)
 
 
 async def require_admin_key(services: Services, *, is_local: bool) -> None:

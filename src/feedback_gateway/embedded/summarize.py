@@ -39,7 +39,7 @@ STOP_WORDS = frozenset(
     "under until used using very wanted want wants was wasn't way well went were weren't what when where which "
     "while will with within without won't work works would years your yours you're today tomorrow yesterday "
     "amp http https www days hours weeks month months week year will'd they're there's you've we're can't "
-    "couldn't wouldn't".split(),
+    "couldn't wouldn't anywhere happened happens help problem problems issue issues working wrong".split(),
 )
 FOCUS = {
     "support": "refund cancel reply response wait answer ticket account billing help charged".split(),
