@@ -20,7 +20,7 @@ from tests.api.access import METHODS, bearer, item_of, make_key, paths_of, route
 
 pytestmark = pytest.mark.anyio
 
-PUBLIC = {"/health/live", "/health/ready", "/metrics", "/docs", "/docs/{name}", "/openapi.json"}
+PUBLIC = {"/", "/health/live", "/health/ready", "/metrics", "/docs", "/docs/{name}", "/openapi.json"}
 MOOD = {"text": "fine"}
 TARGETS = (
     "/v1/mood",
@@ -47,7 +47,6 @@ TARGETS = (
     "/v1/admin/nothing",
     "/v1/Admin/consumers",
     "/sentiment/",
-    "/",
     "/nothing",
     "/%2e%2e/v1/mood",
 )
