@@ -7,8 +7,8 @@ import pty
 import signal
 import socket
 import subprocess
-import tempfile
 import sys
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
