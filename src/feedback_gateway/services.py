@@ -119,8 +119,7 @@ async def open_services(
         refused = watch.metrics.observe_refusal
         limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), refused)
         books = open_books(settings, stack, observer=watch, clock=clock)
-        providers = Providers(stack, clock=clock)
-        cache = cache_of(settings, redis, clock=clock)
+        providers, cache = Providers(stack, clock=clock), cache_of(settings, redis, clock=clock)
         wrappers = stack_of(settings, deployments, redis, purse=books.purse, limiter=limiter, cache=cache, clock=clock)
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
         admission = Admission(limiter, now=clock.monotonic, refused=refused)
@@ -219,7 +218,7 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObser
         callers=Callers(consumers, clock),
         ledger=ledger,
         purse=purse,
-        corrections=Corrections(engine, clock),
+        corrections=Corrections(engine, clock, corrected=purse.forget),
         redactor=redactor,
         probe=probe,
     )

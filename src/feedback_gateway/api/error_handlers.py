@@ -160,18 +160,17 @@ class Faults:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        has_begun = False
+        sent: list[str] = []
 
         async def noting(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
+            sent.append(message["type"])
             await send(message)
 
         try:
             await self._app(scope, receive, noting)
         except asyncio.CancelledError:
             request = asyncio.current_task()
-            if scope["type"] != "http" or has_begun or request is None:
+            if scope["type"] != "http" or sent or request is None:
                 raise
             request.uncancel()
             await shutdown_response(scope["state"]["call_id"])(scope, receive, send)
@@ -180,7 +179,7 @@ class Faults:
                 raise
             call_id = scope["state"]["call_id"]
             log_fault(error, call_id=call_id)
-            if has_begun:
+            if sent:
                 raise RuntimeError("the answer broke off") from None
             await internal_response(call_id)(scope, receive, send)
 

@@ -1,5 +1,6 @@
 """Corrects what calls were charged, by lines that are added to the ledger. Blocks: call it from a thread."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from sqlalchemy import Engine, select
@@ -17,11 +18,15 @@ ZERO = Decimal(0)
 
 
 class Corrections:
-    """Sets right what a call was charged: a wrong price, or a bound whose real cost became known."""
+    """Sets right what a call was charged: a wrong price, or a bound whose real cost became known.
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    `corrected` is told of each that is stored.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, *, corrected: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
         self._clock = clock
+        self._corrected = corrected
 
     def correct(self, call_id: str, cost_usd: Decimal, *, by: str, reason: str) -> Entry:
         """Append what makes the call's lines sum up to `cost_usd`, in the periods of the call. Raises NotFound."""
@@ -49,4 +54,5 @@ class Corrections:
             book(connection, [entry])
             before = charged if is_corrected else call["cost_usd"]
             change_cost(connection, call, before=before, after=cost_usd)
+        self._corrected()
         return entry

@@ -77,6 +77,10 @@ class Ledger:
             self._begin()
         return outcome
 
+    def forget(self) -> None:
+        """Look into the database again for everybody: what was charged has been set right. Safe in threads."""
+        self._refused.clear()
+
     def _refusal_of(self, hold: Hold) -> Refusal | None:
         """What was said a moment ago to the same consumer, where that holds for this amount as well."""
         refusal, until = self._refused.get((hold.consumer, hold.budgets), (None, 0.0))
