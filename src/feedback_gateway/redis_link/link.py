@@ -31,7 +31,7 @@ UNUSABLE = (ReadOnlyError, ClusterDownError)
 """Error replies that no question escapes: of a replica, and of one without its master."""
 AT_ONCE = 2
 """Batches of commands that are under way at the same time: as many, and no more, wait when Redis falls silent."""
-MOST_TOGETHER = 256
+MOST_TOGETHER = 64
 """Commands of one batch."""
 
 T = TypeVar("T")
