@@ -1,6 +1,7 @@
 """From `model_list` to deployments: their names and prices, and what goes to their providers."""
 
 from collections import Counter
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ from feedback_gateway.llm.price_table import PriceTable, deployment_rates, find_
 from feedback_gateway.llm.providers import EMBEDDED_MODEL
 from feedback_gateway.ratelimits.models import Allowance
 from feedback_gateway.settings import ModelEntry, Settings
+from feedback_gateway.tasks.pack_sizes import Window
 
 FREE = Rates(input=Decimal(0), output=Decimal(0))
 OUR_PARAMS = (
@@ -59,6 +61,24 @@ def is_embedded(entry: ModelEntry) -> bool:
     if model.startswith("embedded/") and model != EMBEDDED_MODEL:
         raise ConfigurationError(f"model_list: there is no {model}; the embedded model is {EMBEDDED_MODEL}")
     return model == EMBEDDED_MODEL
+
+
+def windows_of(deployments: Iterable[Deployment]) -> dict[str, Window]:
+    """By alias, what the smallest of its models takes and gives; the embedded one reads items one by one anyway."""
+    windows: dict[str, Window] = {}
+    for deployment in deployments:
+        if deployment.model != EMBEDDED_MODEL:
+            own = Window(deployment.max_input_tokens, deployment.max_output_tokens)
+            known = windows.get(deployment.alias, own)
+            windows[deployment.alias] = Window(
+                least(known.input_tokens, own.input_tokens), least(known.output_tokens, own.output_tokens)
+            )
+    return windows
+
+
+def least(one: int | None, other: int | None) -> int | None:
+    """The smaller of those that are known."""
+    return min((number for number in (one, other) if number is not None), default=None)
 
 
 def provider_params(entry: ModelEntry) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from feedback_gateway.consumers.admission import Admission
 from feedback_gateway.consumers.callers import Callers
 from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
-from feedback_gateway.deployments import deployments_of
+from feedback_gateway.deployments import deployments_of, windows_of
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
@@ -48,6 +48,7 @@ from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.storage.liveness import Liveness, open_liveness
 from feedback_gateway.storage.probe import DatabaseProbe
 from feedback_gateway.tasks.models import Preference
+from feedback_gateway.tasks.packing import Packing
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.repeats import Repeats
 from feedback_gateway.tasks.service import Limits, TaskService
@@ -155,7 +156,7 @@ async def open_services(
 
 def tasks_of(
     settings: Settings,
-    deployments: Iterable[Deployment],
+    deployments: Sequence[Deployment],
     *,
     registry: TaskRegistry,
     client: CompletionClient,
@@ -165,6 +166,7 @@ def tasks_of(
     clock: Clock,
 ) -> TaskService:
     """What runs tasks."""
+    new_fence = Fences()
     return TaskService(
         registry=registry,
         client=client,
@@ -176,7 +178,13 @@ def tasks_of(
         aliases=aliases_of(deployments),
         limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
         clock=clock,
-        new_fence=Fences(),
+        new_fence=new_fence,
+        packing=Packing(
+            windows=windows_of(deployments),
+            new_fence=new_fence,
+            clock=clock,
+            random=Random(),  # noqa: S311 an order, no secret
+        ),
     )
 
 

@@ -10,9 +10,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from feedback_gateway import __version__
+from feedback_gateway.calls.models import Call
 from feedback_gateway.llm.fingerprints import alias_fingerprints, request_key
 from feedback_gateway.llm.models import (
     CachePolicy,
+    Completion,
+    CompletionClient,
     CompletionRequest,
     Deployment,
     ForwardRequest,
@@ -33,6 +36,17 @@ async def sink(_: bytes) -> None:
     """Takes events."""
 
 
+class Gathering:
+    """Asks for one at a time."""
+
+    async def ask(self, request: CompletionRequest, call: Call, client: CompletionClient) -> Completion:
+        """Pass on."""
+        return await client.complete(request, call)
+
+
+GATHERING = Gathering()
+
+
 objects = st.dictionaries(st.text(max_size=4), JSON, max_size=3)
 messages = st.lists(st.builds(Message, st.sampled_from(get_args(Role)), st.text(max_size=8)), max_size=3).map(tuple)
 VALUES: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
@@ -48,6 +62,7 @@ VALUES: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
         "taxonomy": st.none() | objects,
         "prompt_digest": st.text(max_size=4),
         "fence": st.sampled_from([FENCE, OTHER_FENCE]),
+        "gatherer": st.sampled_from([None, GATHERING]),
         "cache": st.builds(CachePolicy, read=st.booleans(), write=st.booleans()),
     },
     ForwardRequest: {

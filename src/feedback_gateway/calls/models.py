@@ -27,7 +27,8 @@ class Attempt:
 
     `abandoned` is an attempt that nobody waited for to the end; `error` is the code of its failure, `detail` its
     sentence, and `retry_at` the monotonic second before which the provider asked not to be asked again. `answered_by`
-    is the model as the provider names it.
+    is the model as the provider names it. Of a request that several calls share each has its share: `place` counts
+    those calls from 0, so that the request itself is counted once.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Attempt:
     usage: Usage | None = None
     cost_usd: Decimal | None = None
     bound_usd: Decimal | None = None
+    place: int = 0
 
     @property
     def may_be_billed(self) -> bool:
@@ -127,7 +129,8 @@ class Call:
     soft limit with it. `is_answering` tells that the caller has the beginning of a streamed answer. `cached` tells that
     a stored answer was given, which had cost `saved_usd`; `kept_as` is where the answer is stored, and `texts` what the
     log keeps for calls that are all alike. `origin` is the request that it was made for, if any. `inputs` and `result`
-    are what users wrote and what was answered: they stay out of the representation, which may be logged.
+    are what users wrote and what was answered: they stay out of the representation, which may be logged. `parts` are
+    the calls that a pack is asked for: it is never logged itself, they hold and pay what it costs.
     """
 
     call_id: str
@@ -161,6 +164,7 @@ class Call:
     limits: list[asyncio.Timeout] = field(default_factory=list, repr=False)
     inputs: Mapping[str, Any] | None = field(default=None, repr=False)
     result: Mapping[str, Any] | None = field(default=None, repr=False)
+    parts: tuple["Part", ...] = field(default=(), repr=False)
 
     def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start what goes on even if nobody waits for it any more, and what the call's row waits for."""
@@ -251,6 +255,19 @@ class Call:
             output_tokens=sum([usage.output_tokens for usage in usages]),
             cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class Part:
+    """A call's part in a pack: its `weight` among the others, and its shares of the pack's attempts, in their order.
+
+    `flaw` is why the pack's answer was none for this call.
+    """
+
+    call: Call
+    weight: int
+    shares: list[Attempt] = field(default_factory=list)
+    flaw: str | None = None
 
 
 def retrieve(work: "asyncio.Future[Any]") -> None:

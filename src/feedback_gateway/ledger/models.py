@@ -1,6 +1,7 @@
 """Budgets, holds and charges. All money is USD in Decimal."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -28,7 +29,8 @@ class Budget:
 class Hold:
     """Money set aside for a call before a provider is asked: `amount_usd` in all, None where no price is known.
 
-    It counts in the periods that hold `created_at`. `owner` is the process that will settle it.
+    It counts in the periods that hold `created_at`. `owner` is the process that will settle it. Where several calls
+    share it, `parts` says how much each of them holds; they are granted or refused as one.
     """
 
     call_id: str
@@ -40,6 +42,12 @@ class Hold:
     owner: str
     amount_usd: Decimal | None
     budgets: tuple[Budget, ...] = ()
+    parts: Mapping[str, Decimal | None] = field(default_factory=dict)
+
+    @property
+    def amounts(self) -> Mapping[str, Decimal | None]:
+        """What each call holds, by its id."""
+        return self.parts or {self.call_id: self.amount_usd}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ class LedgerRepository:
             granted = {
                 hold.call_id: hold for hold, outcome in zip(holds, outcomes, strict=True) if isinstance(outcome, Grant)
             }
-            rows = [{name: getattr(hold, name) for name in HELD} for hold in granted.values()]
+            rows = [row for hold in granted.values() for row in rows_of(hold)]
             insert_or_update(connection, reservations, rows, replace=["amount_usd"])
         return outcomes
 
@@ -121,14 +121,14 @@ class Accounts:
             self._reserved[consumer] = {
                 (task, day): exact_sum(map(Decimal, amounts.split(","))) for task, day, amounts in rows if amounts
             }
-        asked = [{"call_id": hold.call_id} for hold in holds if hold.consumer in self._reserved]
+        asked = [{"call_id": one} for hold in holds if hold.consumer in self._reserved for one in hold.amounts]
         for call_id, amount in HELD_BY.read(connection, asked):
             self._known[call_id] = ZERO if amount is None else Decimal(amount)
 
     def hold(self, hold: Hold) -> Grant | Refusal:
         """Take `hold` in, or say which budget has no room for it."""
         amount = hold.amount_usd or ZERO
-        known = self._known.get(hold.call_id, ZERO)
+        known = exact_sum(self._known.get(one, ZERO) for one in hold.amounts)
         warnings = []
         for budget in hold.budgets:
             found = self.standing(hold.consumer, budget, at=hold.created_at)
@@ -140,7 +140,7 @@ class Accounts:
         if hold.consumer in self._reserved:
             place, reserved = (hold.task, day_of(hold.created_at)), self._reserved[hold.consumer]
             reserved[place] = EXACT.add(reserved.get(place, ZERO), EXACT.subtract(amount, known))
-            self._known[hold.call_id] = amount
+            self._known |= {one: part or ZERO for one, part in hold.amounts.items()}
         return Grant(warnings=tuple(warnings))
 
     def standing(self, consumer: str, budget: Budget, *, at: datetime) -> Standing:
@@ -165,6 +165,12 @@ class Accounts:
             sums = SPENT.read(self._connection, consumer=consumer, period=budget.period, starts_at=start)
             self._spent[key] = exact_sum(Decimal(spent) for task, spent in sums if budget.task in (None, task))
         return self._spent[key]
+
+
+def rows_of(hold: Hold) -> list[dict[str, Any]]:
+    """What is stored of a hold: a row for each of its calls."""
+    row = {name: getattr(hold, name) for name in HELD}
+    return [row | {"call_id": one, "amount_usd": amount} for one, amount in hold.amounts.items()]
 
 
 def day_of(moment: datetime) -> str:

@@ -4,7 +4,7 @@ What it is charged in the end is settled when the call is logged.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Generic, Protocol
 
@@ -13,6 +13,7 @@ from feedback_gateway.clock import Clock
 from feedback_gateway.errors import BudgetExceeded, Unavailable
 from feedback_gateway.ledger.models import Grant, Hold, Refusal
 from feedback_gateway.ledger.service import exceeded
+from feedback_gateway.ledger.sharing import covering
 from feedback_gateway.llm.models import AnswerT, Client, Deployment, Request, RequestT
 from feedback_gateway.llm.prices import most_cost
 from feedback_gateway.llm.tokens import most_input_tokens
@@ -54,7 +55,12 @@ class ReservingClient(Generic[RequestT, AnswerT]):
     async def complete(self, request: RequestT, call: Call) -> AnswerT:
         """Hold, then complete. Nothing is held where every deployment that may answer is free."""
         if billed := self._billed(request.model):
-            await reserve(self._purse, call, amount_for(request, call, billed), clock=self._clock)
+            amount = amount_for(request, call, billed)
+            if call.is_held or any(part.call.is_held for part in call.parts):  # for what was asked before
+                _, owed = call.owed()
+                await reserve(self._purse, call, owed, clock=self._clock)
+                amount = None if amount is None or owed is None else owed + amount
+            await reserve(self._purse, call, amount, clock=self._clock)
         return await self._inner.complete(request, call)
 
 
@@ -113,7 +119,11 @@ def bound_of(request: Request, deployment: Deployment) -> Decimal | None:
 
 
 async def reserve(purse: Purse, call: Call, amount: Decimal | None, *, clock: Clock) -> None:
-    """Hold `amount` for the call in all. Raises BudgetExceeded where that cannot be had before the deadline."""
+    """Hold `amount` for the call in all. Raises BudgetExceeded where that cannot be had before the deadline.
+
+    A pack waits for nobody: there may be room for a smaller one.
+    """
+    parts = parts_of(call, amount)
     hold = Hold(
         call_id=call.call_id,
         consumer=call.consumer,
@@ -122,15 +132,18 @@ async def reserve(purse: Purse, call: Call, amount: Decimal | None, *, clock: Cl
         model=call.model,
         created_at=call.created_at,
         owner=purse.owner,
-        amount_usd=amount,
+        amount_usd=total(parts.values()) if parts else amount,
         budgets=call.budgets,
+        parts=parts,
     )
     wait_s = FIRST_WAIT_S
     while isinstance(outcome := await hold_in_time(purse, hold, call, clock=clock), Refusal):
-        if outcome.final or clock.monotonic() + wait_s >= call.deadline:
+        if outcome.final or parts or clock.monotonic() + wait_s >= call.deadline:
             raise exceeded(outcome, amount=amount or Decimal(0))
         await clock.sleep(wait_s)
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+    if parts:
+        call.is_held, call.held_usd = True, amount
 
 
 async def hold_in_time(purse: Purse, hold: Hold, call: Call, *, clock: Clock) -> Grant | Refusal:
@@ -147,18 +160,40 @@ async def hold_to_the_end(purse: Purse, hold: Hold, call: Call) -> Grant | Refus
 
     While nobody knows whether money was set aside, as after a commit that was not confirmed, it counts as held.
     """
-    was_held, call.is_held = call.is_held, True
+    holders = [part.call for part in call.parts] or [call]
+    were_held = [holder.is_held for holder in holders]
+    for holder in holders:
+        holder.is_held = True
     holding = purse.hold(hold)
 
     def note(_: object) -> None:
         if holding.cancelled() or holding.exception() is not None:
             return
         outcome = holding.result()
-        if isinstance(outcome, Grant):
-            call.held_usd, call.warnings = hold.amount_usd, outcome.warnings
-        else:
-            call.is_held = was_held
+        for holder, was_held in zip(holders, were_held, strict=True):
+            if isinstance(outcome, Grant):
+                holder.held_usd, holder.warnings = hold.amounts[holder.call_id], outcome.warnings
+            else:
+                holder.is_held = was_held
 
     holding.add_done_callback(note)
     call.outlast(holding)
     return await asyncio.shield(holding)
+
+
+def parts_of(call: Call, amount: Decimal | None) -> dict[str, Decimal | None]:
+    """What each call of a pack is to hold: its part of `amount`, and what it owes for earlier packs."""
+    if not call.parts:
+        return {}
+    if amount is None:
+        return dict.fromkeys((part.call.call_id for part in call.parts), None)
+    shares = covering(amount, [part.weight for part in call.parts])
+    return {
+        part.call.call_id: total([share, part.call.owed()[1]]) for part, share in zip(call.parts, shares, strict=True)
+    }
+
+
+def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """Their sum, None where one is not known."""
+    known = list(amounts)
+    return None if None in known else sum((one for one in known if one is not None), Decimal(0))

@@ -16,6 +16,7 @@ from feedback_gateway.llm.models import (
     AnswerT,
     CachePolicy,
     Client,
+    CompletionRequest,
     Deployment,
     ForwardRequest,
     RequestT,
@@ -113,6 +114,8 @@ class CachingClient(Generic[RequestT, AnswerT]):
         if entry is not None and (stored := self._usable(entry, request)) is not None:
             call.kept_as = KeptAs(key, entry)
             return await self._serve(stored, request, call)
+        if (alone := alone_of(request)) is not None and (stored := await self._kept(alone, call)) is not None:
+            return await self._serve(stored, request, call)
         if not policy.write:
             self._cache.misses += 1
             return await self._inner.complete(request, call)
@@ -173,6 +176,12 @@ class CachingClient(Generic[RequestT, AnswerT]):
             await request.sink(stored.events)
         return stored.answer
 
+    async def _kept(self, request: RequestT, call: Call) -> Stored[AnswerT] | None:
+        """What is stored for `request`."""
+        key = self._key(request, call)
+        entry = None if key is None else await self._cache.store.get(key)
+        return None if entry is None else self._usable(entry, request)
+
     def _usable(self, entry: bytes, request: RequestT) -> Stored[AnswerT] | None:
         """What is in the entry, where it is an answer to this request that is not too old for it."""
         stored = self._entries.unpack(entry, request)
@@ -192,6 +201,13 @@ class CachingClient(Generic[RequestT, AnswerT]):
             return request_key(request, scope=scope, answering=answering)
         except UnkeyableError:
             return None
+
+
+def alone_of(request: RequestT) -> RequestT | None:
+    """The request that would be put to a model by itself, for one that may share a call: its answer is as good."""
+    if not isinstance(request, CompletionRequest) or request.gatherer is None:
+        return None
+    return replace(request, gatherer=None)
 
 
 def taped(request: RequestT) -> "tuple[RequestT, Tape | None]":

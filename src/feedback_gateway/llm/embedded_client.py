@@ -72,7 +72,9 @@ class EmbeddedClient:
         await self.warm_up()
 
     async def complete(self, request: CompletionRequest, call: Call) -> Completion:  # noqa: ARG002 the protocol's
-        """Answer the request's first item. Raises TaskUnsupported for tasks that need a language model."""
+        """Answer the request's one item. Raises TaskUnsupported for several, and for tasks of a language model."""
+        if len(request.items) > 1:
+            raise TaskUnsupported("the embedded model answers items one by one")
         student = self._student or await self.warm_up()
         answer = await self._ask(student, request)
         return Completion(

@@ -32,7 +32,7 @@ def keyed(name: str, value: Any, fence: str) -> Any:
     """A field as it stands in the key."""
     if name in NO_PART:
         return None
-    if name == "sink":
+    if name in ("sink", "gatherer"):
         return value is not None
     if name == "messages" and fence:
         return [cut(message, fence) for message in value]

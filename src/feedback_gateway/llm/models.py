@@ -54,7 +54,8 @@ class CompletionRequest:
     very request included. `task`, `items` and `taxonomy` say the same as `messages` to a model that is no
     language model: the task's name, the validated inputs of each item, and the categories to choose from.
     `prompt_digest` stands for the file that they were rendered from, and `fence` is the token, drawn for this request
-    alone, that the messages carry around texts of users.
+    alone, that the messages carry around texts of users. With a `gatherer` it may share a model call with others; one
+    with several `items` is such a call, and whoever gathered them holds the answer for each to its schema.
     """
 
     model: str
@@ -69,6 +70,7 @@ class CompletionRequest:
     prompt_digest: str = ""
     fence: str = ""
     cache: CachePolicy = USE_CACHE
+    gatherer: "Gatherer | None" = field(default=None, repr=False, compare=False)
 
     @property
     def is_streamed(self) -> bool:
@@ -211,13 +213,23 @@ class Deployment:
     @property
     def max_output_tokens(self) -> int | None:
         """What its model answers at most, None where nobody says."""
-        most = (self.listed or {}).get("max_output_tokens")
-        return most if isinstance(most, int) and most > 0 else None
+        return tokens_in(self.listed, "max_output_tokens")
+
+    @property
+    def max_input_tokens(self) -> int | None:
+        """What its model reads at most, None where nobody says."""
+        return tokens_in(self.listed, "max_input_tokens")
 
     @property
     def is_free(self) -> bool:
         """Whether a request is known to cost nothing, whatever comes of it."""
         return self.rates is not None and self.rates.is_free
+
+
+def tokens_in(row: Mapping[str, Any] | None, name: str) -> int | None:
+    """A number of tokens in a row of the price table."""
+    number = (row or {}).get(name)
+    return number if isinstance(number, int) and number > 0 else None
 
 
 class Client(Protocol[RequestT_contra, AnswerT_co]):
@@ -237,6 +249,16 @@ class Leaf(Client[RequestT_contra, AnswerT_co], Protocol[RequestT_contra, Answer
 
 
 CompletionClient = Client[CompletionRequest, Completion]
+
+
+class Gatherer(Protocol):
+    """Puts questions that come together to a model in one call."""
+
+    async def ask(self, request: CompletionRequest, call: "Call", client: CompletionClient) -> Completion:
+        """Answer `request`, alone or with others, by asking `client`. Raises what that raises."""
+        ...
+
+
 Provider = Leaf[CompletionRequest, Completion]
 ForwardClient = Client[ForwardRequest, ForwardAnswer]
 Forwarder = Leaf[ForwardRequest, ForwardAnswer]

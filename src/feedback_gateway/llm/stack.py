@@ -12,6 +12,7 @@ from feedback_gateway.llm.chains import Fallbacks
 from feedback_gateway.llm.choosing import Chooser, Routing
 from feedback_gateway.llm.deadline import DeadlineClient
 from feedback_gateway.llm.fallback import FallbackClient, Member
+from feedback_gateway.llm.gathering import GatheringClient
 from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.limiting import LimitingClient
 from feedback_gateway.llm.metering import MeteringClient
@@ -38,7 +39,7 @@ MOST_ALIASES = 1_024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Caching → reserving → deadline → (validating) → retrying → fallback → limiting → covering → metering → provider.
+    """Caching → gathering → reserving → deadline → validating → retrying → fallback → limiting → covering → metering.
 
     A stored answer costs nothing, so it is looked for before all else, where there is a cache. Money is set aside
     before anything is asked, with a deadline of its own so that a refusal says why; the repair turn stands inside the
@@ -62,7 +63,7 @@ class Stack:
 
     def tasks(self, provider: Callable[[Deployment], Provider]) -> CompletionClient:
         """The client of the tasks, whose answers are held to their schemas."""
-        asking = self._paid(ValidatingClient(self._rounds(provider)))
+        asking = GatheringClient(self._paid(ValidatingClient(self._rounds(provider))))
         if self.cache is None:
             return asking
         return CachingClient(asking, self.cache, Entries(Stored[Completion], proven), deployments=self.deployments)

@@ -48,6 +48,8 @@ class ValidatingClient:
                     raise
                 end = "the repair failed" if asked.purpose == "repair" else "nobody else answered"
                 raise InvalidModelOutput(f"{'; '.join(flaws.values())}; {end}: {error.detail}") from None
+            if len(request.items) > 1:  # whoever packed them looks at each answer by itself
+                return completion
             try:
                 return validated(completion, request)
             except OutputError as error:

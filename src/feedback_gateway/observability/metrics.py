@@ -115,7 +115,7 @@ class Metrics:
         if call.saved_usd > 0:
             series.saved.inc(float(call.saved_usd))
         if len(call.attempts) > 1:
-            series.retries.inc(len(call.attempts) - 1)
+            series.retries.inc(sum(attempt.place == 0 for attempt in call.attempts[1:]))
         if call.error == BudgetExceeded.code:
             self.observe_refusal("budget", "usd")
         answered_by = self._alias_of.get(call.deployment or "")
@@ -131,8 +131,9 @@ class Metrics:
         series = self._kinds_of_attempts.get(key)
         if series is None:
             series = self._series_of_attempt(attempt, model)
-        series.count.inc()
-        if attempt.latency_ms > 0:
+        if attempt.place == 0:
+            series.count.inc()
+        if attempt.latency_ms > 0 and attempt.place == 0:
             series.seconds.observe(attempt.latency_ms / 1000)
         usage = attempt.usage
         if usage is not None:

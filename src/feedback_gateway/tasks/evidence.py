@@ -1,6 +1,7 @@
 """Finds the quotes of an answer in the texts they claim to come from; what is not there goes."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ class Source:
         self.text = text
 
     def find(self, quote: str) -> Span | None:
-        """The quote's first exact span, else its first span but for whitespace, case and quotation marks."""
+        """The quote's first exact span, else the first but for white space, case, quotation marks and Unicode form."""
         if not quote.strip():
             return None
         start = self.text.find(quote)
@@ -51,7 +52,7 @@ class Source:
 
 
 def fold(text: str) -> Iterator[tuple[str, int]]:
-    """Each character that counts, case-folded, with the index it came from: runs of whitespace as one, no quotes."""
+    """Each character that counts, taken apart (NFKD) and case-folded, with its index: one space a run, no quotes."""
     spaced = False
     for index, char in enumerate(text):
         if char in QUOTATION_MARKS:
@@ -62,7 +63,7 @@ def fold(text: str) -> Iterator[tuple[str, int]]:
             spaced = True
             continue
         spaced = False
-        for folded in char.casefold():
+        for folded in char.casefold() if char.isascii() else unicodedata.normalize("NFKD", char).casefold():
             yield folded, index
 
 

@@ -22,8 +22,10 @@ from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.tasks.checks import Checked, check_answer
 from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, parse_item, text_problems
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference, Repeat
+from feedback_gateway.tasks.packing import Packer, Packing
 from feedback_gateway.tasks.registry import Task, TaskRegistry
 from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
+from feedback_gateway.tasks.twins import Twins
 
 T = TypeVar("T")
 
@@ -43,7 +45,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One request, resolved: the task, the alias that answers, who pays, and when it must be over."""
+    """One request, resolved: the task, the alias that answers, who pays, and when it must be over.
+
+    `client` is who is asked, and `gatherer` whoever puts its items to a model together, None where each goes alone.
+    """
 
     task: Task
     model: str
@@ -52,6 +57,8 @@ class Order:
     ends_at: float | None
     options: CallOptions
     version: int | None
+    client: CompletionClient
+    gatherer: Packer | None = None
 
 
 class TaskService:
@@ -71,6 +78,7 @@ class TaskService:
         limits: Limits,
         clock: Clock,
         new_fence: Callable[[], str],
+        packing: Packing,
     ) -> None:
         self._registry = registry
         self._client = client
@@ -83,6 +91,7 @@ class TaskService:
         self._limits = limits
         self._clock = clock
         self._new_fence = new_fence
+        self._packing = packing
 
     async def run(self, name: str, item: object, *, consumer: Consumer, options: CallOptions) -> Answer:
         """Answer one item. Raises UnknownTask, InvalidRequest, and whatever the completion raises."""
@@ -102,11 +111,13 @@ class TaskService:
     ) -> AsyncIterator[Answer | Failure]:
         """Answer items as they are pulled, in their order, `limits.concurrency` of them at the same time.
 
-        Reads at most four times as many ahead of the answer that is due.
+        Where its prompt has several items in a model call, it is so many calls at the same time. Reads at most four
+        times as many ahead of the answer that is due.
         """
-        order = self._order(name, consumer=consumer, options=options)
-        gate = asyncio.Semaphore(self._limits.concurrency)
-        room = asyncio.Semaphore(LOOK_AHEAD * self._limits.concurrency)
+        order = self._gathered(self._order(name, consumer=consumer, options=options), items)
+        packer, together = order.gatherer, 1 if order.gatherer is None else order.task.prompt.batch
+        gate = asyncio.Semaphore(self._limits.concurrency) if packer is None else packer.room
+        room = asyncio.Semaphore(LOOK_AHEAD * self._limits.concurrency * together)
         begun: asyncio.Queue[asyncio.Task[Answer | Failure] | None] = asyncio.Queue()
         live: set[asyncio.Task[Any]] = set()
 
@@ -137,6 +148,15 @@ class TaskService:
             for task in live:
                 task.cancel()
             await asyncio.gather(*live, return_exceptions=True)
+            if packer is not None:
+                packer.leave()
+
+    def _gathered(self, order: Order, items: object) -> Order:
+        """The order with whoever packs its items, where there may be several and that gains anything."""
+        if isinstance(items, Sequence) and len(items) == 1:
+            return order
+        packer = self._packing.packer(order.task.prompt, order.model, concurrency=self._limits.concurrency)
+        return order if packer is None else replace(order, gatherer=packer, client=Twins(self._client))
 
     def _order(self, name: str, *, consumer: Consumer, options: CallOptions) -> Order:
         preference = self._preferences.get(name, NO_PREFERENCE)
@@ -157,6 +177,7 @@ class TaskService:
             ends_at=None if options.timeout_s is None else self._clock.monotonic() + options.timeout_s,
             options=options,
             version=version,
+            client=self._client,
         )
 
     async def _outcome(self, order: Order, raw: object) -> Answer | Failure:
@@ -180,7 +201,7 @@ class TaskService:
                 origin=order.options.origin,
             ) as call:
                 call.inputs = item.inputs
-                completion = await self._client.complete(request, call)
+                completion = await order.client.complete(request, call)
                 if mask is not None:
                     completion = replace(completion, value=mask.restore(completion.value))
                 checked = self._check(order, completion, inputs, taxonomy)
@@ -224,6 +245,7 @@ class TaskService:
             prompt_digest=prompt.digest,
             fence=fence,
             cache=policy_of(order.options, prompt),
+            gatherer=order.gatherer,
         )
 
     def _check(self, order: Order, completion: Completion, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> Checked:
