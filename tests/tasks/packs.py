@@ -81,7 +81,8 @@ class Model:
             many = len(request.items) > 1
             completion = self.answering(request) if many else self.alone(request.items[0]["text"])
         except GatewayError as error:
-            attempt.status, attempt.error = "failed", error.code
+            cause = error.__cause__
+            attempt.status, attempt.error = "failed", cause.code if isinstance(cause, GatewayError) else error.code
             raise
         attempt.status, attempt.usage, attempt.cost_usd = "ok", completion.usage, Decimal("0.000123457")
         self.billed += attempt.cost_usd

@@ -20,6 +20,7 @@ from feedback_gateway.errors import (
 from feedback_gateway.llm.models import Completion, CompletionRequest
 from feedback_gateway.tasks.pack_sizes import GROW_AFTER, PackSizes, Window
 from tests.api.conftest import MOOD
+from tests.llm.calls import new_call
 from tests.tasks.packs import PACKED, Bench, Model, entries_for, ids_in, mood, packed_answer, told
 
 pytestmark = pytest.mark.anyio
@@ -131,13 +132,13 @@ def broken(request: CompletionRequest, breaks: list[str], around: str, seed: int
     breaks=st.lists(BREAKING, min_size=1, max_size=6),
     around=st.lists(AROUND, min_size=1, max_size=4),
     hopeless=st.sets(st.sampled_from(TEXTS), max_size=2),
-    count=st.integers(1, 10),
-    seed=st.integers(0, 1_000),
+    lot=st.tuples(st.integers(1, 10), st.integers(0, 1_000)),
 )
 def test_whatever_comes_back_each_item_has_one_right_answer_or_one_error(
-    tmp_path: Path, breaks: list[str], around: list[str], hopeless: set[str], count: int, seed: int
+    tmp_path: Path, breaks: list[str], around: list[str], hopeless: set[str], lot: tuple[int, int]
 ) -> None:
     """And all that was billed is charged, to the last digit and token."""
+    count, seed = lot
 
     def alone(text: str) -> Completion:
         if text in hopeless:
@@ -236,7 +237,7 @@ async def test_pack_that_is_refused_is_asked_in_parts(tmp_path: Path, refusal: t
 
     def refusing(request: CompletionRequest) -> Completion:
         if any(item["text"] == TEXTS[3] for item in request.items):
-            raise ProviderFailed("refused", retryable=False) from refusal("no")
+            raise ProviderFailed("refused", retryable=refusal is not ProviderRejected) from refusal("no")
         return packed_answer(entries_for(request))
 
     def alone(text: str) -> Completion:
@@ -272,8 +273,6 @@ async def test_items_that_differ_in_more_than_their_text_are_not_packed_together
     bench = Bench(Model(), tmp_path, prompt=prompt)
     packer = bench.packer()
     calls = [bench.request({"text": text, "tone": f"tone {place % 2}"}) for place, text in enumerate(TEXTS)]
-
-    from tests.llm.calls import new_call  # noqa: PLC0415
 
     await asyncio.gather(*(packer.ask(request, new_call(), bench.model) for request in calls))
 

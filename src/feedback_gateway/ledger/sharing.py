@@ -23,7 +23,7 @@ def split_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
     """Parts of an amount that add up to it exactly, in units of 1e-12 USD or of its own last digit."""
     exponent = min(FINEST, int(total.as_tuple().exponent))
     units = int(Fraction(total) * 10**-exponent)
-    return [Decimal(part).scaleb(exponent) for part in split(units, weights)]
+    return [Decimal(f"{part}E{exponent}") for part in split(units, weights)]
 
 
 def covering(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
