@@ -141,6 +141,9 @@ async def test_calls_at_the_same_time_never_see_each_other_s_placeholders(settin
     items = [{"text": f"Write to {address}."} for address in addresses]
     provider = Together(len(items))
     async with open_services(settings, provider=lambda _: provider) as services:
-        found = await services.tasks.run_many("sentiment", items, consumer=LOCAL_CONSUMER, options=CallOptions())
+        bypass = CallOptions(cache="bypass")  # but for the addresses, they say the same
+        found = await asyncio.gather(
+            *(services.tasks.run("sentiment", item, consumer=LOCAL_CONSUMER, options=bypass) for item in items)
+        )
 
     assert [one.result["evidence"][0]["quote"] for one in found if isinstance(one, Answer)] == addresses

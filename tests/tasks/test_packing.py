@@ -100,7 +100,8 @@ def broken(request: CompletionRequest, breaks: list[str], around: str, seed: int
     entries: list[Any] = []
     for place, entry in enumerate(entries_for(request)):
         way = breaks[(place + seed) % len(breaks)]
-        other = {"id": entry["id"], "answer": {"mood": "good" if entry["answer"]["mood"] == "bad" else "bad"}}
+        wrong = {"mood": "good" if entry["answer"]["mood"] == "bad" else "bad"}
+        other = entry if around == "cut" else {"id": entry["id"], "answer": wrong}
         entries += {
             "keep": [entry],
             "lose": [],

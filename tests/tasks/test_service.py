@@ -247,10 +247,10 @@ async def test_whole_request_ends_in_its_time(gateway: Open) -> None:
                 await asyncio.Event().wait()
             return await super().complete(request, call)
 
-    async with gateway(Busy([said(evidence=[])])) as services:
-        items = [{"text": "quick"}, {"text": "slow"}, {"text": "quick"}]
+    async with gateway(Busy([answer('{"source_language": "de", "translation": "fast"}')])) as services:
+        items = [{"text": text, "target_language": "en"} for text in ("quick", "slow", "quick")]
         options = CallOptions(timeout_s=0.2)
-        outcomes = await services.tasks.run_many("classify", items, consumer=LOCAL_CONSUMER, options=options)
+        outcomes = await services.tasks.run_many("translate", items, consumer=LOCAL_CONSUMER, options=options)
 
     assert [type(outcome) for outcome in outcomes] == [Answer, Failure, Answer]
 
@@ -263,15 +263,16 @@ async def test_items_are_pulled_only_as_answers_are_taken(gateway: Open) -> None
         nonlocal pulled
         for _ in range(100_000):
             pulled += 1
-            yield {"text": TEXT}
+            yield {"text": f"{TEXT} {pulled}"}
 
     async with gateway([said()]) as services:
+        batch = services.registry.get("classify").prompt.batch
         stream = services.tasks.stream("classify", items(), consumer=LOCAL_CONSUMER, options=NO_OPTIONS)
         for _ in range(10):
             await anext(stream)
         await stream.aclose()  # type: ignore[attr-defined]
 
-    assert pulled <= 10 + 4 * Settings().limits.concurrency + 1
+    assert pulled <= 10 + 4 * Settings().limits.concurrency * batch + 1
 
 
 async def test_unknown_task_model_and_version_are_refused(gateway: Open) -> None:

@@ -130,7 +130,7 @@ class Call:
     a stored answer was given, which had cost `saved_usd`; `kept_as` is where the answer is stored, and `texts` what the
     log keeps for calls that are all alike. `origin` is the request that it was made for, if any. `inputs` and `result`
     are what users wrote and what was answered: they stay out of the representation, which may be logged. `parts` are
-    the calls that a pack is asked for: it is never logged itself, they hold and pay what it costs.
+    the calls that a pack, of one or more, is asked for: it is never logged itself, they hold and pay what it costs.
     """
 
     call_id: str

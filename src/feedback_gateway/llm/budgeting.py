@@ -138,7 +138,7 @@ async def reserve(purse: Purse, call: Call, amount: Decimal | None, *, clock: Cl
     )
     wait_s = FIRST_WAIT_S
     while isinstance(outcome := await hold_in_time(purse, hold, call, clock=clock), Refusal):
-        if outcome.final or parts or clock.monotonic() + wait_s >= call.deadline:
+        if outcome.final or len(parts) > 1 or clock.monotonic() + wait_s >= call.deadline:
             raise exceeded(outcome, amount=amount or Decimal(0))
         await clock.sleep(wait_s)
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)

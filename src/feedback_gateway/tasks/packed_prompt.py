@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from feedback_gateway.llm.models import CachePolicy, CompletionRequest, Message
-from feedback_gateway.llm.parsing import OutputError, coerce, parse_object
+from feedback_gateway.llm.parsing import OutputError, coerce, parse_object, refuse_constant
 from feedback_gateway.llm.validating import check
 from feedback_gateway.prompts.fencing import OPENING, fence, notice
 from feedback_gateway.tasks.evidence import Source
@@ -168,11 +168,13 @@ def schema_of(answer: Mapping[str, Any], ids: Sequence[str]) -> Schema:
 def read_answers(content: str, texts: Mapping[str, str], schema: Mapping[str, Any]) -> Reading:
     """Take the answer to a pack apart, whatever it is; `texts` are the items' texts by their ids in it.
 
-    An id that stands there twice has no answer, nor has one whose answer quotes another item's text.
+    An id that stands there twice, be it in what cannot be read, has no answer, nor has one whose answer quotes
+    another item's text.
     """
-    entries = [entry for entry in entries_of(content) if isinstance(entry, dict)]
-    named = [str(entry["id"]) for entry in entries if isinstance(entry.get("id"), str)]
-    times = Counter(named)
+    found, rest = entries_of(content)
+    entries = [entry for entry in found if isinstance(entry, dict)]
+    times = Counter(entry["id"] for entry in entries if isinstance(entry.get("id"), str))
+    times.update(one for one in texts if one in rest)
     values: dict[str, Any] = {}
     flaws = {
         one: "there was no answer for the item" if not times[one] else "there was more than one answer for the item"
@@ -187,7 +189,7 @@ def read_answers(content: str, texts: Mapping[str, str], schema: Mapping[str, An
             values[one] = checked(entry, one, texts, schema)
         except OutputError as error:
             flaws[one] = str(error)
-    return Reading(values, flaws, foreign=len(entries) - sum(times[one] for one in texts))
+    return Reading(values, flaws, foreign=sum(entry.get("id") not in texts for entry in entries))
 
 
 def checked(entry: Mapping[str, Any], one: str, texts: Mapping[str, str], schema: Mapping[str, Any]) -> Any:
@@ -215,26 +217,26 @@ def quotes_in(value: Any) -> list[str]:
     return quotes + [quote for name, item in value.items() if name != "evidence" for quote in quotes_in(item)]
 
 
-def entries_of(content: str) -> list[Any]:
-    """The entries of the answer, as many as are whole: one that was cut off still answers for some."""
+def entries_of(content: str) -> tuple[list[Any], str]:
+    """The entries of the answer, and the rest where it cannot be read to its end: it still answers for some."""
     try:
         answers = parse_object(content).get("answers")
     except OutputError:
         return whole_entries(content)
-    return answers if isinstance(answers, list) else []
+    return (answers if isinstance(answers, list) else []), ""
 
 
-def whole_entries(content: str) -> list[Any]:
-    """The objects at the beginning of the first list in a text that is no JSON as a whole."""
+def whole_entries(content: str) -> tuple[list[Any], str]:
+    """The values at the beginning of the first list in a text that is no JSON as a whole, and what follows them."""
     found = LIST.search(content)
     entries: list[Any] = []
-    decoder, place = json.JSONDecoder(), len(content) if found is None else found.end()
+    decoder, place = json.JSONDecoder(parse_constant=refuse_constant), len(content) if found is None else found.end()
     while True:
         while place < len(content) and content[place] in SEPARATORS:
             place += 1
         try:
-            _, end = decoder.raw_decode(content, place)
-            entries.append(parse_object(content[place:end]))
+            value, end = decoder.raw_decode(content, place)
+            entries.append(parse_object(content[place:end]) if isinstance(value, dict) else None)
         except (ValueError, RecursionError):
-            return entries
+            return entries, content[place:]
         place = end

@@ -163,7 +163,10 @@ class Packer:
 
     async def _ask_one(self, seat: Seat, client: CompletionClient) -> None:
         """The last resort of an item that packs have failed, or the only one that came."""
-        await self._awaited([seat], self._alone(seat.request, seat.call, client), seat.call)
+        alone = pack_of([seat])  # what was tried before was another question
+        await self._awaited(
+            [seat], self._alone(seat.request, alone, client), alone, deliver=lambda asked: settle([seat], asked)
+        )
 
     async def _ask_all(self, seats: list[Seat], client: CompletionClient) -> None:
         """One pack: ask, share out what it costs, give the answers, and ask again for those that have none."""
@@ -187,7 +190,7 @@ class Packer:
         asking: Any,
         call: Call,
         *,
-        deliver: Callable[[asyncio.Task[Completion]], None] | None = None,
+        deliver: Callable[[asyncio.Task[Completion]], None],
     ) -> None:
         """Ask until nobody waits any more; end when all attempts have settled, so that what they cost is known."""
         asked: asyncio.Task[Completion] = asyncio.create_task(asking)
@@ -198,16 +201,15 @@ class Packer:
 
         for seat in seats:
             seat.answer.add_done_callback(left)
-        own = asyncio.current_task()
         try:
             await asyncio.wait({asked})
             share_out_ended(call)
-            (deliver or (lambda done: settle(seats, done)))(asked)
-            while waiting := {task for task in call.pending if task is not own}:
-                await asyncio.wait(waiting)
+            deliver(asked)
+            while call.pending:
+                await asyncio.wait(call.pending)
         finally:
             asked.cancel()
-            for task in call.pending if call.parts else ():
+            for task in call.pending:
                 task.cancel()
             share_out_ended(call)
             for seat in seats if not asked.done() or asked.cancelled() else ():
@@ -220,7 +222,7 @@ class Packer:
         if asked.cancelled():
             return
         error = asked.exception()
-        if error is not None and not (isinstance(error, GatewayError) and is_the_packs(error, pack)):
+        if isinstance(error, GatewayError) and not is_the_packs(error, pack):  # a fault of ours may be one item's
             if not isinstance(error, NO_FLAW_OF_PACKS):
                 self._note(len(seats), failed=len(seats))
             settle(seats, asked)
@@ -256,7 +258,7 @@ class Packer:
 
 def share_out_ended(call: Call) -> None:
     """Share out what a pack has come to, whoever still waits."""
-    for attempt in call.attempts if call.parts else ():
+    for attempt in call.attempts:
         if attempt.status == "running":
             attempt.status = "abandoned"
     share_out(call)

@@ -93,6 +93,7 @@ def settle(seats: Sequence[Seat], asked: "asyncio.Task[Completion]") -> None:
         if seat.answer.done():
             continue
         if error is None:
+            seat.call.deployment = asked.result().deployment
             seat.answer.set_result(asked.result())
         else:
             seat.answer.set_exception(copied(error) if isinstance(error, GatewayError) else error)
