@@ -29,7 +29,9 @@ QUOTING = PACKED.replace(
     "      evidence: {type: array, items: {type: object, properties: {quote: {type: string}}, required: [quote]}}\n"
     "    required: [mood]",
 )
-ITEMS = [{"id": number, "text": f"number {number} is {'good' if number % 3 else 'poor'}"} for number in range(10)]
+ITEMS: list[dict[str, Any]] = [
+    {"id": number, "text": f"number {number} is {'good' if number % 3 else 'poor'}"} for number in range(10)
+]
 OPTIONS = CallOptions()
 
 

@@ -305,15 +305,17 @@ async def test_pack_is_as_large_as_the_model_has_room_for(tmp_path: Path) -> Non
 
 
 def test_size_is_halved_by_a_failure_and_grows_back_slowly() -> None:
-    """One more item after eight packs without a flaw; a single item that fails says nothing."""
+    """One more item after eight packs that went well; one item that fails, in a pack or alone, says little."""
     sizes = PackSizes()
     sizes.note("p", "a", most=10, asked=10, failed=1)
+    unmoved = sizes.size("p", "a", most=10)
+    sizes.note("p", "a", most=10, asked=10, failed=10)
     halved = sizes.size("p", "a", most=10)
     for _ in range(GROW_AFTER):
         sizes.note("p", "a", most=10, asked=5, failed=0)
     sizes.note("p", "a", most=10, asked=1, failed=1)
 
-    assert (halved, sizes.size("p", "a", most=10), sizes.size("p", "b", most=10)) == (5, 6, 10)
+    assert (unmoved, halved, sizes.size("p", "a", most=10), sizes.size("p", "b", most=10)) == (10, 5, 6, 10)
 
 
 async def test_model_that_cannot_answer_packs_is_asked_one_by_one_and_tried_again_later(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 GROW_AFTER = 8
 """Packs in a row without a flaw before one more item is tried."""
+SMOOTHING = 0.2
+MOST_FAILING = 0.2
+"""The share of items from which on packs are too large."""
 MOST_KNOWN = 1_000
 MOST_TEXT_TOKENS = 6_000
 """Of the items of one pack, all together: models lose track of longer ones."""
@@ -27,14 +30,21 @@ class Window:
 
 @dataclass(slots=True)
 class Trend:
-    """The size that is tried now, and how many packs have gone well since it changed."""
+    """The size that is tried now, how many packs have gone well since it changed, and the share of items that did not.
+
+    The share is smoothed over the packs since the size changed.
+    """
 
     size: int
     clean: int = 0
+    failing: float = 0.0
 
 
 class PackSizes:
-    """Halves the size for a prompt and an alias when a pack fails, and lets it grow by one after eight that did not."""
+    """Halves the size for a prompt and an alias where too many items fail, and lets it grow by one after eight packs.
+
+    An item that is asked again costs little, so a few do not make packs smaller; one that fails as a whole does.
+    """
 
     def __init__(self) -> None:
         self._trends: dict[tuple[str, str], Trend] = {}
@@ -49,12 +59,15 @@ class PackSizes:
         An item by itself that fails says nothing of packs.
         """
         trend = self._trend(prompt, alias, most)
-        if failed and asked > 1:
-            trend.size, trend.clean = max(1, min(trend.size, asked) // 2), 0
+        if asked == 1 and (failed or trend.size > 1):
             return
-        trend.clean += not failed and (asked > 1 or trend.size == 1)
-        if trend.clean >= GROW_AFTER:
-            trend.size, trend.clean = min(trend.size + 1, most), 0
+        share = failed / asked
+        trend.failing += SMOOTHING * (share - trend.failing)
+        trend.clean += share <= MOST_FAILING
+        if share == 1 or trend.failing > MOST_FAILING:
+            self._trends[prompt, alias] = Trend(max(1, min(trend.size, asked) // 2))
+        elif trend.clean >= GROW_AFTER:
+            self._trends[prompt, alias] = Trend(min(trend.size + 1, most), failing=trend.failing)
 
     def _trend(self, prompt: str, alias: str, most: int) -> Trend:
         if (prompt, alias) not in self._trends:

@@ -91,7 +91,7 @@ class TaskService:
         self._limits = limits
         self._clock = clock
         self._new_fence = new_fence
-        self._packing = packing
+        self.packing = packing
 
     async def run(self, name: str, item: object, *, consumer: Consumer, options: CallOptions) -> Answer:
         """Answer one item. Raises UnknownTask, InvalidRequest, and whatever the completion raises."""
@@ -155,7 +155,7 @@ class TaskService:
         """The order with whoever packs its items, where there may be several and that gains anything."""
         if isinstance(items, Sequence) and len(items) == 1:
             return order
-        packer = self._packing.packer(order.task.prompt, order.model, concurrency=self._limits.concurrency)
+        packer = self.packing.packer(order.task.prompt, order.model, concurrency=self._limits.concurrency)
         return order if packer is None else replace(order, gatherer=packer, client=Twins(self._client))
 
     def _order(self, name: str, *, consumer: Consumer, options: CallOptions) -> Order:
