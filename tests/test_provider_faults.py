@@ -16,7 +16,7 @@ from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidModel
 from feedback_gateway.llm.litellm_client import load_litellm
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import DeploymentParams, ModelEntry, RetrySettings, Settings
-from feedback_gateway.tasks.models import Answer, CallOptions, Failure
+from feedback_gateway.tasks.models import Answer, CallOptions
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::UserWarning:pydantic")]
 
@@ -275,11 +275,9 @@ async def test_answer_that_is_no_json_costs_its_own_item_only(gateway: Gateway, 
     """NaN among the tokens fails one call, and the items beside it have their answers."""
     odd = billed_as(prompt_tokens=tokens, completion_tokens=20, total_tokens=20)
     async with gateway(odd, ANSWERED, attempts=1) as (services, _):
-        items = [{"text": TEXT} for _ in range(4)]
-        outcomes = await services.tasks.run_many("sentiment", items, consumer=LOCAL_CONSUMER, options=CallOptions())
+        outcomes = await asyncio.gather(*(sentiment(services) for _ in range(4)), return_exceptions=True)
 
-    failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
-    assert [type(failure) for failure in failures] == [ProviderFailed]
+    assert [type(outcome) for outcome in outcomes if not isinstance(outcome, Answer)] == [ProviderFailed]
 
 
 async def test_redirect_is_not_followed(gateway: Gateway) -> None:
@@ -321,10 +319,14 @@ async def test_calls_side_by_side_learn_together_that_a_model_takes_no_schema(ga
     """Each asks the next way once the way it asked was refused, however many are refused at the same time."""
     refused = http(400, b'{"error": {"message": "response_format json_schema is not supported"}}')
     async with gateway(*[refused] * 12, ANSWERED) as (services, _):
-        items = [{"text": f"{TEXT} {number}"} for number in range(12)]
-        outcomes = await services.tasks.run_many("sentiment", items, consumer=LOCAL_CONSUMER, options=CallOptions())
+        calls = [
+            services.tasks.run(
+                "sentiment", {"text": f"{TEXT} {number}"}, consumer=LOCAL_CONSUMER, options=CallOptions()
+            )
+            for number in range(12)
+        ]
+        outcomes = await asyncio.gather(*calls)
 
-    assert [outcome.error.detail for outcome in outcomes if not isinstance(outcome, Answer)] == []
     assert [type(outcome) for outcome in outcomes] == [Answer] * 12
 
 
