@@ -245,3 +245,19 @@ async def settled(services: Services) -> None:
     async with asyncio.timeout(10):
         while services.books.recorder.settling or services.books.recorder.open:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+async def test_each_item_holds_its_part_of_the_pack_s_bound(settings: Settings) -> None:
+    """So that what is left of a process that died adds up to what the pack could have cost, once."""
+    provider = Provider()
+    provider.gate.clear()
+    async with opened(settings, provider) as services:
+        running = asyncio.create_task(run(services, ITEMS))
+        await until_asked(provider)
+        held = await asyncio.to_thread(services.books.ledger.holds)
+        provider.gate.set()
+        await running
+
+    bound = sum(hold.amount_usd or 0 for hold in held)
+    assert len({hold.call_id for hold in held}) == 10
+    assert 10 * 1024 * Decimal("0.000002") < bound < Decimal("0.04")
