@@ -22,7 +22,7 @@ class GatewayError(Exception):
     GatewayError
     ├── InvalidRequest          the caller sent what cannot be used
     ├── Unauthorized, Forbidden, BudgetExceeded, Conflict
-    ├── UnknownTask, NotFound, MethodNotAllowed, TooLarge, UnsupportedMediaType
+    ├── UnknownTask, NotFound, Gone, MethodNotAllowed, TooLarge, UnsupportedMediaType
     ├── RateLimited             a consumer's, a deployment's or every provider's limit is used up
     ├── ConfigurationError      the operator configured what cannot work
     ├── ProviderError           one attempt at one deployment failed
@@ -295,6 +295,13 @@ class InvalidModelOutput(GatewayError):
     code = "invalid-model-output"
     title = "Invalid model output"
     retryable = True
+
+
+class Gone(GatewayError):
+    """What was there and is no more, such as a prompt version after its sunset."""
+
+    code = "gone"
+    title = "Gone"
 
 
 class Unavailable(GatewayError):

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from feedback_gateway.cache.opening import store_over
 from feedback_gateway.calls.corrections import Corrections
 from feedback_gateway.calls.orphans import watch_orphans
+from feedback_gateway.calls.pairs import Pairs
 from feedback_gateway.calls.payloads import payloads_kept
 from feedback_gateway.calls.recorder import CallObserver, Recorder
 from feedback_gateway.calls.reports import UsageReport
@@ -48,10 +49,13 @@ from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.storage.liveness import Liveness, open_liveness
 from feedback_gateway.storage.probe import DatabaseProbe
 from feedback_gateway.tasks.models import Preference
+from feedback_gateway.tasks.opening import deprecations_of, rollouts_of
 from feedback_gateway.tasks.packing import Packing
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.repeats import Repeats
+from feedback_gateway.tasks.rollout import Deprecations
 from feedback_gateway.tasks.service import Limits, TaskService
+from feedback_gateway.tasks.shadows import Shadows
 from feedback_gateway.tasks.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
@@ -69,6 +73,7 @@ class Books:
     writer: LogWriter
     recorder: Recorder
     reports: UsageReport
+    pairs: Pairs
     consumers: Consumers
     callers: Callers
     ledger: LedgerRepository
@@ -94,6 +99,7 @@ class Services:
     rate_limiter: RateLimiter
     cache: AnswerCache
     tasks: TaskService
+    deprecations: Deprecations
     passthrough: Passthrough
     watch: Watch
     repeats: Repeats
@@ -125,6 +131,8 @@ async def open_services(
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
         admission = Admission(limiter, now=clock.monotonic, refused=refused)
         forward = wrappers.forward(providers.forwarder)
+        shadows = Shadows(at_once=settings.limits.shadows)
+        stack.push_async_callback(shadows.close)
         yield Services(
             settings=settings,
             clock=clock,
@@ -146,8 +154,10 @@ async def open_services(
                 books=books,
                 admission=admission,
                 taxonomy=taxonomy,
+                shadows=shadows,
                 clock=clock,
             ),
+            deprecations=deprecations_of(settings),
             passthrough=passthrough_of(settings, deployments, client=forward, books=books, admission=admission),
             repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
             warm_up=providers.warm_up,
@@ -163,6 +173,7 @@ def tasks_of(
     books: Books,
     admission: Admission,
     taxonomy: Taxonomy,
+    shadows: Shadows,
     clock: Clock,
 ) -> TaskService:
     """What runs tasks."""
@@ -175,6 +186,8 @@ def tasks_of(
         redactor=books.redactor if settings.redaction.before_provider else None,
         taxonomy=taxonomy,
         preferences=preferences_of(settings, registry),
+        rollouts=rollouts_of(settings, registry),
+        shadows=shadows,
         aliases=aliases_of(deployments),
         limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
         clock=clock,
@@ -222,6 +235,7 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObser
         writer=writer,
         recorder=recorder,
         reports=UsageReport(engine),
+        pairs=Pairs(engine),
         consumers=consumers,
         callers=Callers(consumers, clock),
         ledger=ledger,

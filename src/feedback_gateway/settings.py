@@ -4,11 +4,20 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from feedback_gateway.configuration import override, parse_yaml, read_yaml
 from feedback_gateway.errors import ConfigurationError
@@ -89,14 +98,38 @@ class Share(Section):
     share: float = Field(ge=0, le=1)
 
 
+def in_utc(value: datetime) -> datetime:
+    """A moment that names no zone is UTC's; a date is its first moment."""
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
+
+
+class DeprecationSettings(Section):
+    """From when on a prompt version should not be used any more, and when it ends."""
+
+    since: Moment
+    sunset: Moment | None = None
+
+    @model_validator(mode="after")
+    def since_first(self) -> "DeprecationSettings":
+        """Refuse an end before the beginning (RFC 9745 does)."""
+        if self.sunset is not None and self.sunset < self.since:
+            message = "sunset: must not be before since"
+            raise ValueError(message)
+        return self
+
+
 class TaskSettings(Section):
-    """Which alias and prompt version a task uses, and below which confidence a person should look."""
+    """Which alias and prompt versions a task uses, and below which confidence a person should look."""
 
     model: str | None = None
     version: int | None = None
     review_below: float | None = Field(None, ge=0, le=1)
     canary: Share | None = None
     shadow: int | None = None
+    deprecations: dict[int, DeprecationSettings] = Field({}, description="by prompt version")
 
 
 class RetrySettings(Section):
@@ -214,6 +247,7 @@ class LimitSettings(Section):
     body_bytes: int = Field(10_000_000, ge=1)
     items: int = Field(1_000, ge=1, le=1_000)
     concurrency: int = Field(32, ge=1, description="items of all requests worked on at the same time")
+    shadows: int = Field(4, ge=1, description="shadow calls at the same time")
 
 
 EMBEDDED = ModelEntry(model_name="default", litellm_params=DeploymentParams(model="embedded/student"))

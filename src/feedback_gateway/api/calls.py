@@ -32,6 +32,7 @@ class CallsQuery(PageQuery):
     model: Name = None
     deployment: Name = None
     client_call_id: Name = None
+    purpose: Literal["answer", "shadow", "replay"] | None = None
     status: Literal["ok", "failed", "cancelled"] | None = None
     cached: Literal["true", "false"] | None = None
     prompt_version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
@@ -95,6 +96,8 @@ def call_json(call: CallRecord) -> dict[str, Any]:
             "cost_usd": money(call.cost_usd),
         },
         "saved_usd": money(call.saved_usd),
+        "purpose": call.purpose,
+        "beside": call.beside,
     }
 
 

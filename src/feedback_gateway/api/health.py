@@ -40,4 +40,13 @@ async def warnings_of(services: Services) -> list[str]:
     warnings = [f"the last good version serves in place of {broken}" for broken in services.registry.broken.values()]
     if services.redis is not None and (trouble := await services.redis.check()):
         warnings.append(trouble)
-    return warnings
+    return warnings + services.deprecations.warnings(serving_of(services), now=services.clock.now())
+
+
+def serving_of(services: Services) -> dict[str, int]:
+    """The version of each task that serves."""
+    chosen = services.settings.tasks
+    return {
+        name: services.registry.get(name, chosen[name].version if name in chosen else None).version
+        for name in services.registry.names()
+    }

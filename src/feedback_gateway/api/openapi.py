@@ -34,7 +34,7 @@ Errors are `application/problem+json` (RFC 9457); `errors` names the places, and
 (a request that was turned away is none).
 """
 ANYTHING: Schema = {"description": "Anything else gets an error in its place; the other items are not touched."}
-TASK_ERRORS = (400, 401, 402, 403, 404, 413, 415, 422, 429, 502, 504)
+TASK_ERRORS = (400, 401, 402, 403, 404, 410, 413, 415, 422, 429, 502, 504)
 TAGS = ("tasks", "openai", "calls", "prompts", "admin", "health")
 EXAMPLE_ID = "01K2V8Q9ZT4M6N7P8R9S0T1V2W"
 
@@ -57,9 +57,13 @@ async def read_document(request: Request, services: ServicesDep) -> Json:
         task = services.registry.get(name, preference.version if preference else None)
         schemas |= task_schemas(task, results_of(services, name), most_items=services.settings.limits.items)
         schemas[f"{name}.options"] = options_schema(services, name)
-        document["paths"][f"/v1/{name}"] = {"post": operation(task, operation_id=name)}
+        found = services.deprecations.of(name, task.version)
+        outgoing = found is not None and found.since <= services.clock.now()
+        document["paths"][f"/v1/{name}"] = {"post": operation(task, operation_id=name, is_deprecated=outgoing)}
         if name in aliases:
-            document["paths"][f"/{name}"] = {"post": operation(task, operation_id=f"{name}.unversioned")}
+            document["paths"][f"/{name}"] = {
+                "post": operation(task, operation_id=f"{name}.unversioned", is_deprecated=outgoing)
+            }
     document["components"] = {
         "schemas": dict(sorted(schemas.items())),
         "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "or `X-API-Key: KEY`"}},
@@ -113,6 +117,9 @@ def options_schema(services: Services, name: str) -> Schema:
             "description": schema["properties"][option]["description"],
             "enum": [*values, None],
         }
+    outgoing = [str(version) for task, version in services.deprecations.known if task == name]
+    if outgoing:
+        schema["properties"]["prompt_version"]["description"] += f"; deprecated: {', '.join(outgoing)}"
     return schema
 
 
@@ -133,8 +140,8 @@ def answer_schema(name: str, *, count: int) -> Schema:
     )
 
 
-def operation(task: Task, *, operation_id: str) -> Schema:
-    """`POST` to one task, with the examples of its prompt file."""
+def operation(task: Task, *, operation_id: str, is_deprecated: bool) -> Schema:
+    """`POST` to one task, with the examples of its prompt file; deprecated where the version that serves is."""
     name = task.name
     request = json_of({"anyOf": [ref(f"{name}.one"), ref(f"{name}.many")]})
     response = json_of({"anyOf": [ref(f"{name}.answer"), ref(f"{name}.answers")]})
@@ -150,6 +157,7 @@ def operation(task: Task, *, operation_id: str) -> Schema:
         "tags": ["tasks"],
         "operationId": operation_id,
         "summary": task.prompt.description,
+        **({"deprecated": True} if is_deprecated else {}),
         "requestBody": {"required": True, "content": request},
         "responses": {"200": answer, **{str(status): found for status, found in problems(*TASK_ERRORS).items()}},
     }

@@ -22,6 +22,7 @@ STATUS: Mapping[type[errors.GatewayError], int] = {
     errors.Forbidden: 403,
     errors.BudgetExceeded: 402,
     errors.Conflict: 409,
+    errors.Gone: 410,
     errors.MethodNotAllowed: 405,
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,

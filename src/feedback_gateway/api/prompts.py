@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from feedback_gateway.api.calls import moment
 from feedback_gateway.api.deps import Json, ServicesDep
 from feedback_gateway.prompts.models import Prompt
 from feedback_gateway.services import Services
+from feedback_gateway.tasks.rollout import Deprecation
 
 
 async def list_prompts(services: ServicesDep) -> Json:
@@ -24,17 +26,20 @@ async def read_prompt(services: ServicesDep, name: str) -> Json:
 def prompt_json(services: Services, name: str) -> dict[str, Any]:
     """The version that serves, and all versions with their schemas."""
     preference = services.settings.tasks.get(name)
+    canary = preference.canary if preference else None
     serving = services.library.get(name, preference.version if preference else None)
     versions = [services.library.get(name, version) for version in services.registry.versions(name)]
     return {
         "name": name,
         "description": serving.description,
         "version": serving.version,
-        "versions": [version_json(prompt) for prompt in versions],
+        "canary": None if canary is None else {"version": canary.version, "share": canary.share},
+        "shadow": preference and preference.shadow,
+        "versions": [version_json(prompt, services.deprecations.of(name, prompt.version)) for prompt in versions],
     }
 
 
-def version_json(prompt: Prompt) -> dict[str, Any]:
+def version_json(prompt: Prompt, deprecation: Deprecation | None) -> dict[str, Any]:
     """One version: what it asks for, what it answers, and how it is run."""
     return {
         "version": prompt.version,
@@ -44,6 +49,8 @@ def version_json(prompt: Prompt) -> dict[str, Any]:
         "max_tokens": prompt.max_tokens,
         "batch": prompt.batch,
         "digest": prompt.digest,
+        "deprecated_at": deprecation and moment(deprecation.since),
+        "sunset_at": deprecation and deprecation.sunset and moment(deprecation.sunset),
         "input_schema": prompt.input_schema,
         "output_schema": prompt.output_schema,
     }

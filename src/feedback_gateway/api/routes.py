@@ -12,7 +12,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from feedback_gateway.api import admin, calls, deployments, docs, health, metrics, openapi, prompts, schemas, usage
+from feedback_gateway.api import (
+    admin,
+    calls,
+    deployments,
+    disagreements,
+    docs,
+    health,
+    metrics,
+    openapi,
+    prompts,
+    schemas,
+    usage,
+)
 from feedback_gateway.api.admin_bodies import (
     ConsumerBody,
     ConsumerChanges,
@@ -80,6 +92,13 @@ PAGES = (
     Page("/v1/usage", usage.read_usage, "calls", schemas.usage_answers(), query=refuse_repeated),
     Page("/v1/prompts", prompts.list_prompts, "prompts", schemas.answers("PromptPage", 422)),
     Page("/v1/prompts/{name}", prompts.read_prompt, "prompts", schemas.answers("Prompt", 404, 422)),
+    Page(
+        "/v1/prompts/{name}/disagreements",
+        disagreements.list_disagreements,
+        "prompts",
+        schemas.answers("Disagreements", 404, 422),
+        query=refuse_repeated,
+    ),
     admins("POST", "/consumers", admin.create_consumer, created("Consumer", 409), body=ConsumerBody),
     admins("GET", "/consumers", admin.list_consumers, changed("ConsumerPage"), query=refuse_repeated),
     admins("GET", "/consumers/{consumer}", admin.read_consumer, changed("ConsumerDetail", 404)),

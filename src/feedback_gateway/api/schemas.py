@@ -39,6 +39,10 @@ def ref(name: str) -> Schema:
 UNKNOWN_MONEY = optional(MONEY) | {"description": "USD, exact; null where it is unknown, which is not zero"}
 ITEM_ID: Schema = {"type": ["string", "integer", "null"], "maxLength": 200}
 USAGE = record(input_tokens=WHOLE, cached_input_tokens=WHOLE, output_tokens=WHOLE, cost_usd=UNKNOWN_MONEY)
+PURPOSE: Schema = {
+    "enum": ["answer", "shadow", "replay"],
+    "description": "an answer that somebody asked for, another version beside it, or an earlier call once more",
+}
 CALL: Mapping[str, Schema] = {
     "call_id": TEXT,
     "client_call_id": optional(TEXT) | {"description": "the `x-call-id` that it was sent with"},
@@ -64,6 +68,8 @@ CALL: Mapping[str, Schema] = {
         cost_usd=UNKNOWN_MONEY,
     ),
     "saved_usd": optional(MONEY),
+    "purpose": PURPOSE,
+    "beside": optional(TEXT) | {"description": "the call that this one was made to be compared with"},
 }
 ATTEMPT = record(
     number=WHOLE,
@@ -104,7 +110,7 @@ FIGURES: Mapping[str, Schema] = {
     "unknown_cost_calls": WHOLE | {"description": "calls that cost_usd leaves out"},
 }
 DAY: Schema = {"type": "string", "format": "date"}
-GROUP: Mapping[str, Schema] = {"consumer": TEXT, "task": TEXT, "model": TEXT, "day": DAY}
+GROUP: Mapping[str, Schema] = {"consumer": TEXT, "task": TEXT, "model": TEXT, "day": DAY, "purpose": PURPOSE}
 PROMPT_VERSION = record(
     version=WHOLE,
     description=TEXT,
@@ -113,8 +119,33 @@ PROMPT_VERSION = record(
     max_tokens=WHOLE,
     batch=WHOLE,
     digest=TEXT | {"description": "SHA-256 of the file"},
+    deprecated_at=optional(MOMENT),
+    sunset_at=optional(MOMENT),
     input_schema={"type": "object"},
     output_schema={"type": "object"},
+)
+BY = record(prompt_version=WHOLE, model=TEXT)
+SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+ANSWERED = record(call_id=optional(TEXT), prompt_version=WHOLE, model=TEXT, result={"type": ["object", "null"]})
+COMPARISON = record(
+    purpose=PURPOSE,
+    answered=BY,
+    beside=BY,
+    pairs=WHOLE,
+    failed=WHOLE | {"description": "pairs without a second answer"},
+    unknown=WHOLE | {"description": "pairs whose results the log does not have"},
+    compared=WHOLE,
+    agreed=WHOLE | {"description": "pairs with the same value in every label"},
+    agreement=SHARE,
+    interval={"type": ["array", "null"], "items": {"type": "number"}, "description": "95 %, after Wilson"},
+    fields=listed(
+        record(
+            field=TEXT,
+            compared=WHOLE,
+            differ=WHOLE,
+            changes=listed(record(answered=TEXT, beside=TEXT, count=WHOLE)),
+        )
+    ),
 )
 RATE_LIMIT = record(
     source=TEXT | {"enum": ["gateway", "provider"], "description": "who refused"},
@@ -165,7 +196,25 @@ COMPONENTS: Schema = {
     "UsageRow": record(**FIGURES) | {"properties": {**GROUP, **FIGURES}},
     "UsagePage": page_of(ref("UsageRow")),
     "PromptVersion": PROMPT_VERSION,
-    "Prompt": record(name=TEXT, description=TEXT, version=WHOLE, versions=listed(ref("PromptVersion"))),
+    "Prompt": record(
+        name=TEXT,
+        description=TEXT,
+        version=WHOLE,
+        canary={"anyOf": [record(version=WHOLE, share={"type": "number"}), {"type": "null"}]},
+        shadow=optional(WHOLE),
+        versions=listed(ref("PromptVersion")),
+    ),
+    "Disagreements": page_of(
+        record(
+            purpose=PURPOSE,
+            differs=listed(TEXT),
+            inputs={"type": ["object", "null"]},
+            answered=ANSWERED,
+            beside=ANSWERED,
+        ),
+        notice=optional(TEXT) | {"description": "what is missing here, and why"},
+        comparisons=listed(COMPARISON),
+    ),
     "PromptPage": page_of(ref("Prompt"), broken=listed(TEXT)),
     "Live": record(status=TEXT),
     "Ready": record(status=TEXT, checks={"type": "object", "additionalProperties": TEXT}, warnings=listed(TEXT)),
@@ -190,6 +239,11 @@ TASK_HEADERS: Schema = {
     **CALL_ID_HEADER,
     "x-cache": {"description": "whether stored answers were used", "schema": TEXT | {"enum": ["hit", "miss"]}},
     **COST_HEADER,
+    "deprecation": {
+        "description": "since when the version that answered is deprecated, or will be (RFC 9745)",
+        "schema": TEXT | {"pattern": "^@[0-9]+$"},
+    },
+    "sunset": {"description": "when the version that answered ends (RFC 8594)", "schema": TEXT},
 }
 WHEN: Mapping[int, str] = {
     400: "The body is not JSON.",
@@ -199,6 +253,7 @@ WHEN: Mapping[int, str] = {
     404: "There is no such task or record.",
     405: "The path has other methods; see the `allow` header.",
     409: "It does not fit what there is, such as a name that is taken.",
+    410: "The prompt version that was asked for is past its sunset.",
     413: "The body or the batch is over its limit.",
     415: "The body does not call itself JSON.",
     422: "The request cannot be used; `errors` names the places.",
@@ -219,6 +274,10 @@ EXAMPLES: Mapping[int, errors.GatewayError] = {
     404: errors.UnknownTask("no task 'sentimet'; there are: categorize, classify, sentiment"),
     405: errors.MethodNotAllowed("PUT is not for this path; GET is"),
     409: errors.Conflict("there is a consumer 'support' already"),
+    410: errors.Gone(
+        "version 1 of the prompt 'classify' ended at 2026-06-01T00:00:00Z; leave prompt_version out, or see "
+        "/v1/prompts/classify for those that there are"
+    ),
     413: errors.TooLarge("the body is over the limit of 10,000,000 bytes"),
     415: errors.UnsupportedMediaType("send JSON, as content-type: application/json"),
     422: errors.InvalidRequest(

@@ -3,7 +3,10 @@
 Plain Starlette, as the hottest route of all: no model of the whole body is built.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC
+from email.utils import format_datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +26,7 @@ from feedback_gateway.passthrough.service import Head
 from feedback_gateway.ratelimits.models import Standing
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.models import Answer, Failure
+from feedback_gateway.tasks.rollout import Deprecations, earliest
 
 
 class TaskEndpoint:
@@ -54,6 +58,7 @@ async def respond(request: Request, name: str) -> Response:
     if (hit := await services.repeats.answer(name, body, caller.consumer, origin=origin)) is not None:
         request.state.call_id = hit.call_id
         headers = {"x-cache": "hit", "x-cost-usd": "0"} | standing_headers(hit.standing)
+        headers |= deprecation_headers(services.deprecations, [hit.version])
         return Response(repeat_json(hit), headers=headers, media_type="application/json")
     envelope = read_envelope(
         parse_json(body),
@@ -61,6 +66,7 @@ async def respond(request: Request, name: str) -> Response:
         versions=versions,
         most_items=services.settings.limits.items,
     )
+    services.deprecations.refuse_ended(name, envelope.options.prompt_version, now=services.clock.now())
     try:
         async with cancelled_with(request):
             envelope = replace(envelope, options=replace(envelope.options, origin=origin))
@@ -80,6 +86,7 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
         body = many_json(results)
         hit = len(answers) == len(results) and all(answer.cached for answer in answers)
         about = account_headers(answers[-1]) if answers else {}
+        about |= deprecation_headers(services.deprecations, [(name, answer.prompt_version) for answer in answers])
     else:
         try:
             answer = await services.tasks.run(name, envelope.items[0], consumer=consumer, options=envelope.options)
@@ -91,6 +98,7 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
             page = repeat_page(answer)
             services.repeats.remember(name, await request.body(), consumer, repeat=answer.repeat, page=page)
         body, hit, about = answer_json(answer), answer.cached, account_headers(answer)
+        about |= deprecation_headers(services.deprecations, [(name, answer.prompt_version)])
     cost = body["usage"]["cost_usd"]
     headers = {"x-cache": "hit" if hit else "miss", "x-cost-usd": cost or "unknown"} | about
     return Response(to_json(body), headers=headers, media_type="application/json")
@@ -109,3 +117,16 @@ def standing_headers(standing: Standing | None) -> dict[str, str]:
     if standing is None:
         return {}
     return limit_headers(limit=standing.limit, remaining=standing.remaining, reset_s=standing.reset_s)
+
+
+def deprecation_headers(deprecations: Deprecations, versions: Iterable[tuple[str, int]]) -> dict[str, str]:
+    """Since when what answered is deprecated (RFC 9745), and when it ends (RFC 8594); of several the earliest."""
+    if not deprecations.known:
+        return {}
+    found = earliest([one for version in set(versions) if (one := deprecations.of(*version)) is not None])
+    if found is None:
+        return {}
+    headers = {"deprecation": f"@{int(found.since.timestamp())}"}
+    if found.sunset is not None:
+        headers["sunset"] = format_datetime(found.sunset.astimezone(UTC), usegmt=True)
+    return headers

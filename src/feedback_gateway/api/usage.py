@@ -19,8 +19,8 @@ class UsageQuery(Query):
     group_by: Annotated[
         str,
         Field(
-            description="comma-separated: consumer, task, model, day; one row of all when empty",
-            pattern=r"^((consumer|task|model|day)(,(consumer|task|model|day))*)?$",
+            description="comma-separated: consumer, task, model, day, purpose; one row of all when empty",
+            pattern=r"^((consumer|task|model|day|purpose)(,(consumer|task|model|day|purpose))*)?$",
             examples=["task,model"],
         ),
     ] = ""

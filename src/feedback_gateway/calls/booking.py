@@ -123,6 +123,7 @@ def orphan(hold: Hold) -> Call:
         attempts_left=0,
         status="failed",
         error=DIED,
+        purpose=hold.purpose,
     )
     call.attempts.append(
         Attempt(
@@ -165,6 +166,8 @@ def call_row(call: Call) -> dict[str, Any]:
         "cost_usd": receipt.cost_usd,
         "saved_usd": call.saved_usd,
         "client_call_id": None if call.origin is None else call.origin.client_call_id,
+        "purpose": call.purpose,
+        "beside": call.beside,
     }
 
 

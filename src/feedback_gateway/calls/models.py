@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 from feedback_gateway.errors import RateLimited
-from feedback_gateway.ledger.models import Budget, Entry, Kind, Standing
+from feedback_gateway.ledger.models import Budget, CallPurpose, Entry, Kind, Standing
 from feedback_gateway.llm.models import Deployment, Purpose, Usage
 from feedback_gateway.observability.models import Origin, span_id_of
 
@@ -128,9 +128,10 @@ class Call:
     name. `is_held` tells that there is a hold to settle, of `held_usd`; the budgets of `warnings` have reached their
     soft limit with it. `is_answering` tells that the caller has the beginning of a streamed answer. `cached` tells that
     a stored answer was given, which had cost `saved_usd`; `kept_as` is where the answer is stored, and `texts` what the
-    log keeps for calls that are all alike. `origin` is the request that it was made for, if any. `inputs` and `result`
-    are what users wrote and what was answered: they stay out of the representation, which may be logged. `parts` are
-    the calls that a pack, of one or more, is asked for: it is never logged itself, they hold and pay what it costs.
+    log keeps for calls that are all alike. `origin` is the request that it was made for, if any. `beside` is the id of
+    the call that it is to be compared with. `inputs` and `result` are what users wrote and what was answered: they stay
+    out of the representation, which may be logged. `parts` are the calls that a pack, of one or more, is asked for: it
+    is never logged itself, they hold and pay what it costs.
     """
 
     call_id: str
@@ -155,6 +156,8 @@ class Call:
     origin: Origin | None = None
     kept_as: KeptAs | None = None
     texts: Texts | None = None
+    purpose: CallPurpose = "answer"
+    beside: str | None = None
     dropped_evidence: int = 0
     budgets: tuple[Budget, ...] = ()
     is_held: bool = False

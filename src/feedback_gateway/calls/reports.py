@@ -21,8 +21,8 @@ from feedback_gateway.ledger.tables import ledger
 from feedback_gateway.storage.columns import EXACT, ExactSum, UtcDay
 from feedback_gateway.storage.engine import reading
 
-Grouping = Literal["consumer", "task", "model", "day"]
-GROUPINGS: tuple[Grouping, ...] = ("consumer", "task", "model", "day")
+Grouping = Literal["consumer", "task", "model", "day", "purpose"]
+GROUPINGS: tuple[Grouping, ...] = ("consumer", "task", "model", "day", "purpose")
 FIGURES = COUNTS + AMOUNTS
 AGO = re.compile(r"(\d{1,9})\s*([smhdw])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -171,7 +171,7 @@ def _logged(span: Span) -> Subquery:
     lines = select(ledger.c.call_id, ExactSum(ledger.c.amount_usd).label("cost_usd"))
     lines_of = lines.where(ledger.c.call_id.in_(corrected)).group_by(ledger.c.call_id).subquery()
     cost_usd = case((lines_of.c.call_id.is_not(None), lines_of.c.cost_usd), else_=calls.c.cost_usd)
-    columns = [calls.c[name] for name in ("task", "model", *TOKENS, "saved_usd")]
+    columns = [calls.c[name] for name in ("task", "model", "purpose", *TOKENS, "saved_usd")]
     counted = {
         # No plain column: SQLite would read all calls in the order of consumers to spare itself the grouping.
         "consumer": calls.c.consumer.concat(""),

@@ -27,7 +27,7 @@ LARGEST_INTEGER = 2**31 - 1
 DIGITS = re.compile(r"[0-9]{1,10}")
 POSITION = re.compile(rb"(-?[0-9]{1,18}) ([0-9A-Za-z-]{1,64})")
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-NAMES = ("consumer", "task", "model", "deployment", "status", "client_call_id")
+NAMES = ("consumer", "task", "model", "deployment", "status", "client_call_id", "purpose")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,8 @@ class CallRecord:
     cost_usd: Decimal | None
     saved_usd: Decimal
     client_call_id: str | None
+    purpose: str
+    beside: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class CallFilters:
     deployment: str | None = None
     status: str | None = None
     client_call_id: str | None = None
+    purpose: str | None = None
     cached: bool | None = None
     prompt_version: int | None = None
     since: datetime | None = None

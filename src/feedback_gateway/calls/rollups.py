@@ -14,7 +14,7 @@ from feedback_gateway.storage.upserts import insert_or_update
 
 ZERO = Decimal(0)
 GRAINS = {"day": DAY, "hour": HOUR}
-KEY = ("grain", "starts_at", "consumer", "task", "model")
+KEY = ("grain", "starts_at", "consumer", "task", "model", "purpose")
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
 COUNTS = ("calls", "cached_calls", "failed_calls", *TOKENS, "unknown_cost_calls")
 AMOUNTS = ("cost_usd", "saved_usd")
@@ -74,10 +74,10 @@ def change_cost(connection: Connection, call: Row, *, before: Decimal | None, af
         )
 
 
-def keys_of(call: Row) -> list[tuple[str, datetime, str, str, str]]:
+def keys_of(call: Row) -> list[tuple[str, datetime, str, str, str, str]]:
     """Where a call is counted: in its day, and in its hour."""
     return [
-        (grain, start_of(call["created_at"], unit), call["consumer"], call["task"], call["model"])
+        (grain, start_of(call["created_at"], unit), call["consumer"], call["task"], call["model"], call["purpose"])
         for grain, unit in GRAINS.items()
     ]
 

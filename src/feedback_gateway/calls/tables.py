@@ -4,6 +4,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, I
 
 from feedback_gateway.storage.columns import Money, UtcDateTime, metadata
 
+# `beside` is the call that this one was made to be compared with: `purpose` says why (see calls/models.py).
 # The tokens of a call are sums over its attempts: `input_tokens` counts the whole prompt, `cached_input_tokens` and
 # `cache_write_tokens` are parts of it. A cost of NULL is unknown, which is not zero.
 calls = Table(
@@ -31,6 +32,8 @@ calls = Table(
     Column("cost_usd", Money),
     Column("saved_usd", Money, nullable=False),
     Column("client_call_id", Text),
+    Column("purpose", Text, nullable=False, server_default="answer"),
+    Column("beside", String(26)),
     sqlite_with_rowid=False,
 )
 Index("ix_calls_created_at_call_id", calls.c.created_at, calls.c.call_id)
@@ -40,6 +43,13 @@ Index(
     calls.c.client_call_id,
     calls.c.created_at,
     sqlite_where=calls.c.client_call_id.is_not(None),  # on PostgreSQL too: see storage/columns.py
+)
+
+Index(
+    "ix_calls_task_created_at_beside",
+    calls.c.task,
+    calls.c.created_at,
+    sqlite_where=calls.c.beside.is_not(None),
 )
 
 # The tokens of an attempt are disjoint, but for `reasoning_tokens`, a part of the output; NULL where nobody knows them.
@@ -86,6 +96,7 @@ usage_rollups = Table(
     Column("consumer", Text, primary_key=True),
     Column("task", Text, primary_key=True),
     Column("model", Text, primary_key=True),
+    Column("purpose", Text, primary_key=True),
     Column("calls", BigInteger, nullable=False),
     Column("cached_calls", BigInteger, nullable=False),
     Column("failed_calls", BigInteger, nullable=False),

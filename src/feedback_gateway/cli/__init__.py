@@ -12,7 +12,20 @@ import typer
 from typer.core import TyperGroup
 
 from feedback_gateway import __version__
-from feedback_gateway.cli import classify, consumers, db, demo, doctor, keys, ledger, prompts, serve, usage, worker
+from feedback_gateway.cli import (
+    classify,
+    consumers,
+    db,
+    demo,
+    doctor,
+    keys,
+    ledger,
+    prompts,
+    replay,
+    serve,
+    usage,
+    worker,
+)
 from feedback_gateway.cli.terminal import complain
 from feedback_gateway.errors import ConfigurationError, Conflict, GatewayError, InvalidRequest, NotFound, UnknownTask
 
@@ -114,5 +127,6 @@ app.add_typer(consumers.app, name="consumers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.command("usage")(usage.usage)
+app.command("replay")(replay.replay)
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from feedback_gateway.cli.deployment_checks import check_provider, check_time, known_providers
 from feedback_gateway.cli.findings import Finding
+from feedback_gateway.clock import SystemClock
 from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.deployments import deployments_of
 from feedback_gateway.errors import ConfigurationError, GatewayError
@@ -19,6 +20,7 @@ from feedback_gateway.services import open_services, prompt_folders
 from feedback_gateway.settings import ModelEntry, Settings, load_settings
 from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.tasks.models import CallOptions
+from feedback_gateway.tasks.opening import deprecations_of, rollouts_of
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.taxonomy import load_taxonomy
 
@@ -58,12 +60,6 @@ def without_effect(settings: Settings) -> Iterator[Finding]:
         "webhooks": bool(settings.webhooks),
         "digests": bool(settings.digests),
         "alerts": bool(settings.alerts),
-    }
-    inert |= {
-        f"tasks.{name}.{what}": True
-        for name, task in settings.tasks.items()
-        for what, value in (("canary", task.canary), ("shadow", task.shadow))
-        if value is not None
     }
     for name, is_set in inert.items():
         if is_set:
@@ -105,6 +101,13 @@ def prompts(settings: Settings) -> Iterator[Finding]:
             library.get(name, task.version)
         except GatewayError as error:
             yield Finding(state="fail", part=f"tasks.{name}", message=error.detail)
+    try:
+        rollouts_of(settings, TaskRegistry(library))
+    except GatewayError as error:
+        yield Finding(state="fail", part="tasks", message=error.detail)
+    serving = {name: library.get(name, task.version).version for name, task in settings.tasks.items() if not broken}
+    for warning in deprecations_of(settings).warnings(serving, now=SystemClock().now()):
+        yield Finding(state="warn", part="tasks", message=warning, mend="name another version in tasks")
     if not broken:
         yield Finding(state="ok", part="prompts", message=f"{', '.join(library.names())}")
 

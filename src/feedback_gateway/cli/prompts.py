@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from feedback_gateway.cli.disagreements import disagreements
 from feedback_gateway.cli.options import ConfigOption
 from feedback_gateway.cli.running import run_async
 from feedback_gateway.cli.terminal import format_table, line_width, printable
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="List, check and measure prompt files.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
 )
+
+
+app.command("disagreements")(disagreements)
 
 
 @app.command("list")

@@ -18,7 +18,7 @@ UsageFormat = Literal["table", "csv", "json"]
 
 def usage(
     *,
-    by: Annotated[str, typer.Option(help="Any of consumer,task,model,day.")] = "consumer,task,model,day",
+    by: Annotated[str, typer.Option(help="Any of consumer,task,model,day,purpose.")] = "consumer,task,model,day",
     since: Annotated[str | None, typer.Option(help="From then on: 24h, 7d, 2026-03-01.")] = None,
     until: Annotated[str | None, typer.Option(help="Before then.")] = None,
     output_format: Annotated[UsageFormat, typer.Option("--format", help="table, csv or json.")] = "table",

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Literal
 
 Period = Literal["day", "week", "month", "total"]
+CallPurpose = Literal["answer", "shadow", "replay"]
+"""What a call is for: an answer that somebody asked for, another version beside it, or an earlier call once more."""
 Kind = Literal["charge", "bound", "orphan", "correction"]
 
 
@@ -41,6 +43,7 @@ class Hold:
     created_at: datetime
     owner: str
     amount_usd: Decimal | None
+    purpose: CallPurpose = "answer"
     budgets: tuple[Budget, ...] = ()
     parts: Mapping[str, Decimal | None] = field(default_factory=dict)
 

@@ -16,6 +16,7 @@ reservations = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("owner", Text, nullable=False),
     Column("amount_usd", Money),
+    Column("purpose", Text, nullable=False, server_default="answer"),
     sqlite_with_rowid=False,
 )
 Index("ix_reservations_consumer", reservations.c.consumer)

@@ -133,6 +133,7 @@ async def reserve(purse: Purse, call: Call, amount: Decimal | None, *, clock: Cl
         created_at=call.created_at,
         owner=purse.owner,
         amount_usd=total(parts.values()) if parts else amount,
+        purpose=call.purpose,
         budgets=call.budgets,
         parts=parts,
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from feedback_gateway.calls.models import KeptAs, Receipt, Texts
 from feedback_gateway.errors import GatewayError
+from feedback_gateway.ledger.models import CallPurpose
 from feedback_gateway.ledger.models import Standing as BudgetStanding
 from feedback_gateway.observability.models import Origin
 from feedback_gateway.ratelimits.models import Standing as RateStanding
@@ -19,7 +20,8 @@ CacheMode = Literal["use", "bypass", "refresh"]
 class CallOptions:
     """The `options` of a task call; `timeout_s` bounds the whole request, None leaves each call the set deadline.
 
-    `origin` is the request behind it, where there is one.
+    `origin` is the request behind it, where there is one. `purpose` is what its calls are for, and `beside` the call
+    that they are to be compared with.
     """
 
     model: str | None = None
@@ -27,6 +29,8 @@ class CallOptions:
     cache: CacheMode = "use"
     timeout_s: float | None = None
     origin: Origin | None = None
+    purpose: CallPurpose = "answer"
+    beside: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

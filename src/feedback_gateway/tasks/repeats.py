@@ -38,12 +38,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A call that was answered once more."""
+    """A call that was answered once more, by that version of a task's prompt."""
 
     call_id: str
     latency_ms: float
     standing: Standing | None
     page: Page
+    version: tuple[str, int]
 
 
 class Repeats:
@@ -90,7 +91,13 @@ class Repeats:
             call.cached, call.saved_usd, call.deployment = True, repeat.saved_usd, repeat.deployment
             call.dropped_evidence = repeat.dropped
             self._cache.hits += 1
-        return Hit(call_id=call.call_id, latency_ms=call.latency_ms, standing=standing, page=known.page)
+        return Hit(
+            call_id=call.call_id,
+            latency_ms=call.latency_ms,
+            standing=standing,
+            page=known.page,
+            version=(name, repeat.task.version),
+        )
 
     def remember(self, name: str, body: bytes, consumer: Consumer, *, repeat: Repeat, page: Page) -> None:
         """Know `body` from now on."""

@@ -24,6 +24,8 @@ from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, pa
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference, Repeat
 from feedback_gateway.tasks.packing import Packer, Packing
 from feedback_gateway.tasks.registry import Task, TaskRegistry
+from feedback_gateway.tasks.rollout import Rollout
+from feedback_gateway.tasks.shadows import Shadows
 from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
 from feedback_gateway.tasks.twins import Twins
 
@@ -48,6 +50,7 @@ class Order:
     """One request, resolved: the task, the alias that answers, who pays, and when it must be over.
 
     `client` is who is asked, and `gatherer` whoever puts its items to a model together, None where each goes alone.
+    `rollout` is there where each item is to have its own version, and something may run beside it.
     """
 
     task: Task
@@ -59,6 +62,7 @@ class Order:
     version: int | None
     client: CompletionClient
     gatherer: Packer | None = None
+    rollout: Rollout | None = None
 
 
 class TaskService:
@@ -74,6 +78,8 @@ class TaskService:
         redactor: Redactor | None,
         taxonomy: Taxonomy,
         preferences: Mapping[str, Preference],
+        rollouts: Mapping[str, Rollout],
+        shadows: Shadows,
         aliases: Sequence[str],
         limits: Limits,
         clock: Clock,
@@ -87,6 +93,8 @@ class TaskService:
         self._redactor = redactor
         self._taxonomy = taxonomy
         self._preferences = preferences
+        self._rollouts = rollouts
+        self._shadows = shadows
         self._aliases = aliases
         self._limits = limits
         self._clock = clock
@@ -158,9 +166,22 @@ class TaskService:
         packer = self.packing.packer(order.task.prompt, order.model, concurrency=self._limits.concurrency)
         return order if packer is None else replace(order, gatherer=packer, client=Twins(self._client))
 
+    def preview(self, name: str, item: object, *, consumer: Consumer, options: CallOptions) -> CompletionRequest:
+        """What a model would be asked for an item; nobody is. Raises UnknownTask, InvalidRequest or Forbidden."""
+        order, parsed = self._order(name, consumer=consumer, options=options), parse_item(item)
+        inputs = self._checked_inputs(order.task, parsed)
+        masked = inputs if self._redactor is None else self._redactor.session().mask(inputs)
+        return self._request(order, masked, self._taxonomy_for(order.task, parsed.inputs))
+
+    def resolve(self, name: str, *, consumer: Consumer, options: CallOptions) -> tuple[int, str]:
+        """The prompt version and the alias that answer. Raises UnknownTask, InvalidRequest or Forbidden."""
+        order = self._order(name, consumer=consumer, options=options)
+        return order.task.version, order.model
+
     def _order(self, name: str, *, consumer: Consumer, options: CallOptions) -> Order:
         preference = self._preferences.get(name, NO_PREFERENCE)
-        version = options.prompt_version or preference.version
+        asked = options.prompt_version
+        version = asked or preference.version
         task = self._registry.get(name, version)
         model = options.model or preference.model or task.prompt.model
         if options.model is not None and options.model not in self._aliases:
@@ -178,12 +199,37 @@ class TaskService:
             options=options,
             version=version,
             client=self._client,
+            rollout=None if asked or options.purpose != "answer" else self._rollouts.get(name),
         )
+
+    def _order_of(self, order: Order, item: object, rollout: Rollout) -> Order:
+        """The order with the version that answers this very item. Raises Forbidden."""
+        version = rollout.version_for(order.task.name, item)
+        return order if version == order.task.version else self._with_version(order, version)
+
+    def _with_version(self, order: Order, version: int, **changed: Any) -> Order:
+        """The order as it would be had its caller named that version; a rollout that it has stays."""
+        options = replace(order.options, prompt_version=version, **changed)
+        other = self._order(order.task.name, consumer=order.consumer, options=options)
+        return replace(other, ends_at=order.ends_at, rollout=order.rollout)
+
+    def _run_beside(self, order: Order, item: object, call: Call) -> None:
+        """Have another version answer the item for nobody, where that is wanted."""
+        version = None if order.rollout is None else order.rollout.beside(order.task.version)
+        if version is None or call.cached:  # an answer from the cache was compared when it was answered first
+            return
+
+        async def compare() -> None:
+            beside = self._with_version(order, version, purpose="shadow", beside=call.call_id, timeout_s=None)
+            await self._outcome(replace(beside, ends_at=None, rollout=None), item)
+
+        self._shadows.begin(compare)
 
     async def _outcome(self, order: Order, raw: object) -> Answer | Failure:
         call: Call | None = None
         try:
             self._admission.look(order.consumer)
+            order = order if order.rollout is None else self._order_of(order, raw, order.rollout)
             item = parse_item(raw)
             taxonomy = self._taxonomy_for(order.task, item.inputs)
             inputs = self._checked_inputs(order.task, item)
@@ -191,7 +237,8 @@ class TaskService:
             request = self._request(order, inputs if mask is None else mask.mask(inputs), taxonomy)
             remaining_s = self._remaining(order)
             tokens = token_estimate(request)
-            standing = await self._admission.admit(order.consumer, tokens=tokens)
+            is_shadow = order.options.purpose == "shadow"  # which takes nothing from anybody's limit
+            standing = None if is_shadow else await self._admission.admit(order.consumer, tokens=tokens)
             async with self._recorder.record(
                 order.consumer,
                 order.task.name,
@@ -200,7 +247,7 @@ class TaskService:
                 timeout_s=remaining_s,
                 origin=order.options.origin,
             ) as call:
-                call.inputs = item.inputs
+                call.inputs, call.purpose, call.beside = item.inputs, order.options.purpose, order.options.beside
                 completion = await order.client.complete(request, call)
                 if mask is not None:
                     completion = replace(completion, value=mask.restore(completion.value))
@@ -212,6 +259,8 @@ class TaskService:
             receipt = call.receipt()
             error.call_id, error.cost_usd = call.call_id, receipt.cost_usd
             return Failure(id=id_of(raw), error=error, call_id=call.call_id, receipt=receipt)
+        if order.rollout is not None:
+            self._run_beside(order, raw, call)
         return Answer(
             call_id=call.call_id,
             task=order.task.name,

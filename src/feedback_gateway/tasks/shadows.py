@@ -1,0 +1,55 @@
+"""What runs after an answer, for nobody: bounded in number, waited for by no caller, and over before the log closes."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+DRAIN_S = 5.0
+MOST_WAITING = 1_000
+"""What waits holds its text in memory, so that beyond this an answer goes without its shadow."""
+
+
+class Shadows:
+    """Runs up to `at_once` pieces of work at the same time; what finds MOST_WAITING before it is left out."""
+
+    def __init__(self, *, at_once: int) -> None:
+        self._gate = asyncio.Semaphore(at_once)
+        self._most = at_once + MOST_WAITING
+        self._live: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        self.skipped = 0
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Run `work` when there is room for it, whatever comes of it."""
+        if self._is_closing or len(self._live) >= self._most:
+            if not self.skipped:
+                logger.warning("answers go without their shadow: %d wait already; see limits.shadows", len(self._live))
+            self.skipped += 1
+            return
+        task = asyncio.create_task(self._run(work), name="shadow")
+        self._live.add(task)
+        task.add_done_callback(self._end)
+
+    async def close(self) -> None:
+        """Wait for what runs and waits, DRAIN_S at most, and cancel the rest, which is booked as it stands."""
+        self._is_closing = True
+        if self._live:
+            _, late = await asyncio.wait(set(self._live), timeout=DRAIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        async with self._gate:
+            await work()
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._live.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            frames = "".join(traceback.format_tb(fault.__traceback__))  # not its message: it may quote the text
+            logger.error("a shadow failed with %s\n%s", type(fault).__name__, frames)
