@@ -37,6 +37,7 @@ class CallSeries:
     unknown: Counter
     saved: Counter
     retries: Counter
+    versions: Counter
     model: str
 
 
@@ -66,7 +67,7 @@ class Metrics:
         self._aliases = frozenset(self._alias_of.values())
         self._tasks = tasks
         self._kinds_of_requests: dict[tuple[str | None, str, int], RequestSeries] = {}
-        self._kinds_of_calls: dict[tuple[str, str, str, bool], CallSeries] = {}
+        self._kinds_of_calls: dict[tuple[str, str, str, bool, int, str], CallSeries] = {}
         self._kinds_of_attempts: dict[tuple[str, str, str, str | None], AttemptSeries] = {}
         counter, histogram = registry.counter, registry.histogram
         self._requests = counter(
@@ -74,6 +75,9 @@ class Metrics:
         )
         self._request_seconds = histogram("http_request_duration_seconds", "From request to end of answer.", "route")
         self._calls = counter("calls", "Calls that are over.", "task", "model", "status", "cached")
+        self._versions = counter(
+            "prompt_calls", "Calls by the version that answered and what for.", "task", "prompt_version", "purpose"
+        )
         self._cost = counter("cost_usd", "What calls cost, as far as it is known.", "task", "model")
         self._unknown = counter("calls_of_unknown_cost", "Calls some of whose cost nobody knows.", "task", "model")
         self._saved = counter("saved_usd", "What answers from the cache would have cost.", "task", "model")
@@ -99,8 +103,10 @@ class Metrics:
 
     def observe_call(self, call: Call) -> None:
         """Count a call that is over, and its attempts."""
-        series = self._kinds_of_calls.get((call.task, call.model, call.status, call.cached)) or self._series_of(call)
+        key = (call.task, call.model, call.status, call.cached, call.prompt_version, call.purpose)
+        series = self._kinds_of_calls.get(key) or self._series_of(call)
         series.count.inc()
+        series.versions.inc()
         cost, is_known = Decimal(0), True
         for attempt in call.attempts:
             self._observe_attempt(attempt, series.model)
@@ -156,10 +162,12 @@ class Metrics:
             self._unknown.labels(task, model),
             self._saved.labels(task, model),
             self._retries.labels(model),
+            self._versions.labels(task, OTHER if task == OTHER else str(call.prompt_version), call.purpose),
             model,
         )
         if (task, model) == (call.task, call.model):
-            self._kinds_of_calls[task, model, call.status, call.cached] = series
+            key = (task, model, call.status, call.cached, call.prompt_version, call.purpose)
+            self._kinds_of_calls[key] = series
         return series
 
     def _series_of_attempt(self, attempt: Attempt, model: str) -> AttemptSeries:
