@@ -49,13 +49,12 @@ from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.storage.liveness import Liveness, open_liveness
 from feedback_gateway.storage.probe import DatabaseProbe
 from feedback_gateway.tasks.models import Preference
-from feedback_gateway.tasks.opening import deprecations_of, rollouts_of
+from feedback_gateway.tasks.opening import deprecations_of, open_shadows, rollouts_of
 from feedback_gateway.tasks.packing import Packing
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.repeats import Repeats
 from feedback_gateway.tasks.rollout import Deprecations
 from feedback_gateway.tasks.service import Limits, TaskService
-from feedback_gateway.tasks.shadows import Shadows
 from feedback_gateway.tasks.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
@@ -131,8 +130,6 @@ async def open_services(
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
         admission = Admission(limiter, now=clock.monotonic, refused=refused)
         forward = wrappers.forward(providers.forwarder)
-        shadows = Shadows(at_once=settings.limits.shadows)
-        stack.push_async_callback(shadows.close)
         yield Services(
             settings=settings,
             clock=clock,
@@ -149,12 +146,12 @@ async def open_services(
             tasks=tasks_of(
                 settings,
                 deployments,
+                stack,
                 registry=registry,
                 client=wrappers.tasks(provider or providers.client),
                 books=books,
                 admission=admission,
                 taxonomy=taxonomy,
-                shadows=shadows,
                 clock=clock,
             ),
             deprecations=deprecations_of(settings),
@@ -167,16 +164,16 @@ async def open_services(
 def tasks_of(
     settings: Settings,
     deployments: Sequence[Deployment],
+    stack: AsyncExitStack,
     *,
     registry: TaskRegistry,
     client: CompletionClient,
     books: Books,
     admission: Admission,
     taxonomy: Taxonomy,
-    shadows: Shadows,
     clock: Clock,
 ) -> TaskService:
-    """What runs tasks."""
+    """What runs tasks; `stack` ends what runs beside them."""
     new_fence = Fences()
     return TaskService(
         registry=registry,
@@ -187,7 +184,7 @@ def tasks_of(
         taxonomy=taxonomy,
         preferences=preferences_of(settings, registry),
         rollouts=rollouts_of(settings, registry),
-        shadows=shadows,
+        shadows=open_shadows(settings, stack),
         aliases=aliases_of(deployments),
         limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
         clock=clock,

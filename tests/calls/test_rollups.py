@@ -39,6 +39,7 @@ booked = st.fixed_dictionaries(
         "consumer": st.sampled_from(["a", "b"]),
         "task": st.sampled_from(["x", "y"]),
         "model": st.sampled_from(["m", "n"]),
+        "purpose": st.sampled_from(["answer", "shadow"]),
         "status": st.sampled_from(["ok", "failed", "cancelled"]),
         "cached": st.booleans(),
         "costs": st.lists(COSTS | st.none(), max_size=2),
@@ -53,6 +54,7 @@ def by_hand(
     groups: dict[tuple[str, ...], list[Call]] = {}
     for call in made:
         values = {"consumer": call.consumer, "task": call.task, "model": call.model, "day": f"{call.created_at:%F}"}
+        values["purpose"] = call.purpose
         groups.setdefault(tuple(values[name] for name in group_by), []).append(call)
     found = {}
     for key, group in groups.items():
@@ -253,7 +255,7 @@ def test_calls_from_before_there_were_sums_are_added_up(
         make_call(created_at=NOON + timedelta(minutes=17 * index, microseconds=index), task=task, costs=(cost,))
         for index, (task, cost) in enumerate((task, cost) for task in "xyz" for cost in (tiny, None, large) * 60)
     ]
-    younger = ("client_call_id",)
+    younger = ("client_call_id", "purpose", "beside")
     rows = [{name: value for name, value in call_row(call).items() if name not in younger} for call in old]
     with engine.begin() as connection:
         connection.execute(insert(calls), rows)

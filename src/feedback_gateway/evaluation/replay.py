@@ -108,6 +108,8 @@ class Replay:
             else:
                 seen.add(key)
                 plan.rows.append(row)
+        for task in {row.task for row in plan.rows}:
+            self._resolved(task)  # a target that there is not is told of once, and before it is paid for
         if is_resumed:
             plan.done = self._done(plan.rows)
         self._price(plan)

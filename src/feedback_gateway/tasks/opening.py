@@ -1,9 +1,12 @@
 """Builds the rollouts and deprecations of tasks from the settings, and refuses what no prompt file gives."""
 
+from contextlib import AsyncExitStack
+
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
 from feedback_gateway.settings import Settings, TaskSettings
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.rollout import Canary, Deprecation, Deprecations, Rollout
+from feedback_gateway.tasks.shadows import Shadows
 
 
 def rollouts_of(settings: Settings, registry: TaskRegistry) -> dict[str, Rollout]:
@@ -37,6 +40,13 @@ def named_versions(task: TaskSettings) -> dict[str, int]:
     if task.shadow is not None:
         named["shadow"] = task.shadow
     return named
+
+
+def open_shadows(settings: Settings, stack: AsyncExitStack) -> Shadows:
+    """What runs beside answers, until `stack` is closed."""
+    shadows = Shadows(at_once=settings.limits.shadows)
+    stack.push_async_callback(shadows.close)
+    return shadows
 
 
 def deprecations_of(settings: Settings) -> Deprecations:
