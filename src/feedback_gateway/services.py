@@ -53,7 +53,6 @@ from feedback_gateway.tasks.opening import deprecations_of, open_shadows, rollou
 from feedback_gateway.tasks.packing import Packing
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.repeats import Repeats
-from feedback_gateway.tasks.rollout import Deprecations
 from feedback_gateway.tasks.service import Limits, TaskService
 from feedback_gateway.tasks.taxonomy import Taxonomy, load_taxonomy
 
@@ -98,7 +97,6 @@ class Services:
     rate_limiter: RateLimiter
     cache: AnswerCache
     tasks: TaskService
-    deprecations: Deprecations
     passthrough: Passthrough
     watch: Watch
     repeats: Repeats
@@ -117,8 +115,7 @@ async def open_services(
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         library = PromptLibrary.load(prompt_folders(settings))
-        registry = TaskRegistry(library)
-        taxonomy = load_taxonomy(settings.taxonomy)
+        registry, taxonomy = TaskRegistry(library), load_taxonomy(settings.taxonomy)
         deployments = deployments_of(settings)
         watch = await stack.enter_async_context(open_watch(settings, deployments, tasks=registry.names, clock=clock))
         redis = await stack.enter_async_context(open_redis_link(redis_url_of(settings), clock=clock))
@@ -154,7 +151,6 @@ async def open_services(
                 taxonomy=taxonomy,
                 clock=clock,
             ),
-            deprecations=deprecations_of(settings),
             passthrough=passthrough_of(settings, deployments, client=forward, books=books, admission=admission),
             repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
             warm_up=providers.warm_up,
@@ -185,6 +181,7 @@ def tasks_of(
         preferences=preferences_of(settings, registry),
         rollouts=rollouts_of(settings, registry),
         shadows=open_shadows(settings, stack),
+        deprecations=deprecations_of(settings),
         aliases=aliases_of(deployments),
         limits=Limits(text_chars=settings.limits.text_chars, concurrency=settings.limits.concurrency),
         clock=clock,

@@ -40,7 +40,7 @@ async def warnings_of(services: Services) -> list[str]:
     warnings = [f"the last good version serves in place of {broken}" for broken in services.registry.broken.values()]
     if services.redis is not None and (trouble := await services.redis.check()):
         warnings.append(trouble)
-    return warnings + services.deprecations.warnings(serving_of(services), now=services.clock.now())
+    return warnings + services.tasks.deprecations.warnings(serving_of(services), now=services.clock.now())
 
 
 def serving_of(services: Services) -> dict[str, int]:

@@ -57,7 +57,7 @@ async def read_document(request: Request, services: ServicesDep) -> Json:
         task = services.registry.get(name, preference.version if preference else None)
         schemas |= task_schemas(task, results_of(services, name), most_items=services.settings.limits.items)
         schemas[f"{name}.options"] = options_schema(services, name)
-        found = services.deprecations.of(name, task.version)
+        found = services.tasks.deprecations.of(name, task.version)
         outgoing = found is not None and found.since <= services.clock.now()
         document["paths"][f"/v1/{name}"] = {"post": operation(task, operation_id=name, is_deprecated=outgoing)}
         if name in aliases:
@@ -117,7 +117,7 @@ def options_schema(services: Services, name: str) -> Schema:
             "description": schema["properties"][option]["description"],
             "enum": [*values, None],
         }
-    outgoing = [str(version) for task, version in services.deprecations.known if task == name]
+    outgoing = [str(version) for task, version in services.tasks.deprecations.known if task == name]
     if outgoing:
         schema["properties"]["prompt_version"]["description"] += f"; deprecated: {', '.join(outgoing)}"
     return schema

@@ -35,7 +35,7 @@ def prompt_json(services: Services, name: str) -> dict[str, Any]:
         "version": serving.version,
         "canary": None if canary is None else {"version": canary.version, "share": canary.share},
         "shadow": preference and preference.shadow,
-        "versions": [version_json(prompt, services.deprecations.of(name, prompt.version)) for prompt in versions],
+        "versions": [version_json(prompt, services.tasks.deprecations.of(name, prompt.version)) for prompt in versions],
     }
 
 

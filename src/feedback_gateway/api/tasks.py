@@ -58,7 +58,7 @@ async def respond(request: Request, name: str) -> Response:
     if (hit := await services.repeats.answer(name, body, caller.consumer, origin=origin)) is not None:
         request.state.call_id = hit.call_id
         headers = {"x-cache": "hit", "x-cost-usd": "0"} | standing_headers(hit.standing)
-        headers |= deprecation_headers(services.deprecations, [hit.version])
+        headers |= deprecation_headers(services.tasks.deprecations, [hit.version])
         return Response(repeat_json(hit), headers=headers, media_type="application/json")
     envelope = read_envelope(
         parse_json(body),
@@ -66,7 +66,7 @@ async def respond(request: Request, name: str) -> Response:
         versions=versions,
         most_items=services.settings.limits.items,
     )
-    services.deprecations.refuse_ended(name, envelope.options.prompt_version, now=services.clock.now())
+    services.tasks.deprecations.refuse_ended(name, envelope.options.prompt_version, now=services.clock.now())
     try:
         async with cancelled_with(request):
             envelope = replace(envelope, options=replace(envelope.options, origin=origin))
@@ -86,7 +86,7 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
         body = many_json(results)
         hit = len(answers) == len(results) and all(answer.cached for answer in answers)
         about = account_headers(answers[-1]) if answers else {}
-        about |= deprecation_headers(services.deprecations, [(name, answer.prompt_version) for answer in answers])
+        about |= deprecation_headers(services.tasks.deprecations, [(name, answer.prompt_version) for answer in answers])
     else:
         try:
             answer = await services.tasks.run(name, envelope.items[0], consumer=consumer, options=envelope.options)
@@ -98,7 +98,7 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
             page = repeat_page(answer)
             services.repeats.remember(name, await request.body(), consumer, repeat=answer.repeat, page=page)
         body, hit, about = answer_json(answer), answer.cached, account_headers(answer)
-        about |= deprecation_headers(services.deprecations, [(name, answer.prompt_version)])
+        about |= deprecation_headers(services.tasks.deprecations, [(name, answer.prompt_version)])
     cost = body["usage"]["cost_usd"]
     headers = {"x-cache": "hit" if hit else "miss", "x-cost-usd": cost or "unknown"} | about
     return Response(to_json(body), headers=headers, media_type="application/json")

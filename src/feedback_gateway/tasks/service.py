@@ -24,7 +24,7 @@ from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, pa
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference, Repeat
 from feedback_gateway.tasks.packing import Packer, Packing
 from feedback_gateway.tasks.registry import Task, TaskRegistry
-from feedback_gateway.tasks.rollout import Rollout
+from feedback_gateway.tasks.rollout import Deprecations, Rollout
 from feedback_gateway.tasks.shadows import Shadows
 from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
 from feedback_gateway.tasks.twins import Twins
@@ -80,6 +80,7 @@ class TaskService:
         preferences: Mapping[str, Preference],
         rollouts: Mapping[str, Rollout],
         shadows: Shadows,
+        deprecations: Deprecations,
         aliases: Sequence[str],
         limits: Limits,
         clock: Clock,
@@ -95,6 +96,7 @@ class TaskService:
         self._preferences = preferences
         self._rollouts = rollouts
         self._shadows = shadows
+        self.deprecations = deprecations
         self._aliases = aliases
         self._limits = limits
         self._clock = clock
