@@ -94,7 +94,8 @@ async def run(request: Request, services: Services, *, name: str, envelope: Enve
             request.state.call_id = error.call_id or request.state.call_id
             raise
         request.state.call_id = answer.call_id
-        if answer.repeat is not None:
+        is_ending = services.tasks.deprecations.is_ending(name, envelope.options.prompt_version)
+        if answer.repeat is not None and not is_ending:
             page = repeat_page(answer)
             services.repeats.remember(name, await request.body(), consumer, repeat=answer.repeat, page=page)
         body, hit, about = answer_json(answer), answer.cached, account_headers(answer)

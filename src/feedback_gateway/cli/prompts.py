@@ -13,6 +13,7 @@ from feedback_gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from feedback_gateway.evaluation.datasets import Dataset
+    from feedback_gateway.settings import TaskSettings
 
 app = typer.Typer(
     help="List, check and measure prompt files.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
@@ -36,8 +37,18 @@ def list_prompts(config: ConfigOption = None) -> None:
         chosen = settings.tasks.get(name, TaskSettings())
         prompt = library.get(name, chosen.version)
         versions = ", ".join(str(version) for version in library.versions(name))
-        rows.append([name, versions, str(prompt.version), chosen.model or prompt.model, prompt.description])
+        rows.append(
+            [name, versions, serving_cell(prompt.version, chosen), chosen.model or prompt.model, prompt.description]
+        )
     typer.echo(format_table(["task", "versions", "serves", "model", "description"], rows, width=line_width()))
+
+
+def serving_cell(version: int, chosen: "TaskSettings") -> str:
+    """The version that serves, and what runs beside it."""
+    canary = [] if chosen.canary is None else [f"{chosen.canary.version} for {chosen.canary.share:.3g} of all"]
+    shadow = [] if chosen.shadow is None else [f"{chosen.shadow} as shadow"]
+    deprecated = " (deprecated)" if version in chosen.deprecations else ""
+    return ", ".join([f"{version}{deprecated}", *canary, *shadow])
 
 
 @app.command("check")

@@ -1,9 +1,11 @@
 """`replay`: a stored period or a file once more, through another prompt version or model; the cost is shown first."""
 
+import asyncio
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +20,7 @@ from feedback_gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from feedback_gateway.evaluation.pricing import Estimate
-    from feedback_gateway.evaluation.replay import Earlier, Outcome, Plan, Target
+    from feedback_gateway.evaluation.replay import Earlier, Outcome, Plan, Replay, Target
     from feedback_gateway.services import Services
     from feedback_gateway.settings import Settings
 
@@ -81,8 +83,16 @@ def replay(
         shown=shown,
         output_format=output_format,
     )
+    settings = load_settings(config)
+    plan, lines = run_async(make_plan(chosen, settings))
+    for line in lines:
+        typer.echo(line, err=True)
+    if not plan.rows:
+        return
+    if not chosen.yes and plan.estimate.calls:
+        confirm()  # outside the event loop, where Ctrl-C ends a question at once
     try:
-        failed = run_async(replay_all(chosen, load_settings(config)))
+        failed = run_async(carry_out(chosen, plan, settings))
     except typer.Exit:
         typer.echo("stopped; what was asked is booked, and the same command with --resume goes on", err=True)
         raise
@@ -90,26 +100,32 @@ def replay(
         raise typer.Exit(1)
 
 
-async def replay_all(chosen: ReplayOptions, settings: "Settings") -> bool:
-    """Plan, show the cost, ask, replay and report; whether any item failed."""
-    import asyncio
-
-    from feedback_gateway.evaluation.replay import Replay
+async def make_plan(chosen: ReplayOptions, settings: "Settings") -> "tuple[Plan, list[str]]":
+    """What is to be done, and what to say of it before it is."""
     from feedback_gateway.services import open_services
 
     async with open_services(settings) as services:
-        consumer = await asyncio.to_thread(services.books.consumers.local)
-        work = Replay(services, chosen.target, consumer=consumer)
+        work = await replay_of(chosen, services)
         with closing(rows_of(chosen, services)) as rows:
             plan = await asyncio.to_thread(work.plan, rows, limit=chosen.limit, is_resumed=chosen.resume)
-        for line in plan_lines(chosen, services, plan):
-            typer.echo(line, err=True)
-        if not plan.rows:
-            return False
-        if not chosen.yes and plan.estimate.calls:
-            await asyncio.to_thread(confirm)
+        return plan, list(plan_lines(chosen, services, plan))
+
+
+async def carry_out(chosen: ReplayOptions, plan: "Plan", settings: "Settings") -> bool:
+    """Replay and report; whether any item failed."""
+    from feedback_gateway.services import open_services
+
+    async with open_services(settings) as services:
+        work = await replay_of(chosen, services)
         outcome = await work.run(plan, report=lambda so_far: show(so_far, plan))
         return report(chosen, services, outcome)
+
+
+async def replay_of(chosen: ReplayOptions, services: "Services") -> "Replay":
+    """What replays, at the operator's own cost."""
+    from feedback_gateway.evaluation.replay import Replay
+
+    return Replay(services, chosen.target, consumer=await asyncio.to_thread(services.books.consumers.local))
 
 
 def confirm() -> None:
@@ -121,16 +137,12 @@ def confirm() -> None:
 
 def rows_of(chosen: ReplayOptions, services: "Services") -> "Generator[Earlier]":
     """What is to be asked again. Blocks."""
-    from feedback_gateway.calls.reports import parse_moment
     from feedback_gateway.evaluation.replay import Earlier
 
     if chosen.file is not None:
         yield from rows_of_file(chosen.file, chosen.task)
         return
-    now = services.clock.now()
-    since = parse_moment(chosen.since, now=now, name="--since") if chosen.since else None
-    until = parse_moment(chosen.until, now=now, name="--until") if chosen.until else now
-    for call in services.books.pairs.answered(chosen.task, since=since, until=until):
+    for call in services.books.pairs.answered(chosen.task, **period_of(chosen, services)):
         yield Earlier(
             task=call.task,
             item=call.inputs,
@@ -141,6 +153,17 @@ def rows_of(chosen: ReplayOptions, services: "Services") -> "Generator[Earlier]"
             input_tokens=call.input_tokens,
             output_tokens=call.output_tokens,
         )
+
+
+def period_of(chosen: ReplayOptions, services: "Services") -> "dict[str, datetime | None]":
+    """The period whose calls are asked again."""
+    from feedback_gateway.calls.reports import parse_moment
+
+    now = services.clock.now()
+    return {
+        name: parse_moment(value, now=now, name=f"--{name}") if value else None
+        for name, value in (("since", chosen.since), ("until", chosen.until))
+    }
 
 
 def rows_of_file(file: Path, task: str | None) -> "Iterator[Earlier]":
@@ -168,6 +191,8 @@ def plan_lines(chosen: ReplayOptions, services: "Services", plan: "Plan") -> Ite
         yield MASKED
     if chosen.file is None and payloads == "none":
         yield "log.payloads is `none`: calls that are logged now keep no text, and cannot be replayed"
+    if chosen.file is None and (textless := services.books.pairs.textless(chosen.task, **period_of(chosen, services))):
+        yield f"left out: {textless:,} logged without their texts"
     for why, count in plan.left_out.items():
         yield f"left out: {count:,} {why}"
     if not plan.rows:

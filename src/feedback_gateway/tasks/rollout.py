@@ -103,6 +103,11 @@ class Deprecations:
                 f"leave prompt_version out, or see /v1/prompts/{task} for those that there are"
             )
 
+    def is_ending(self, task: str, version: int | None) -> bool:
+        """Whether a version that a caller names will be refused one day."""
+        found = None if version is None else self.of(task, version)
+        return found is not None and found.sunset is not None
+
     def warnings(self, serving: Mapping[str, int], *, now: datetime) -> list[str]:
         """What an operator should know of the versions that serve: a sentence for each that is on its way out."""
         found = []

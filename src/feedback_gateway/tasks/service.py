@@ -205,9 +205,13 @@ class TaskService:
         )
 
     def _order_of(self, order: Order, item: object, rollout: Rollout) -> Order:
-        """The order with the version that answers this very item. Raises Forbidden."""
-        version = rollout.version_for(order.task.name, item)
-        return order if version == order.task.version else self._with_version(order, version)
+        """The order with the version that answers this very item. Raises Forbidden.
+
+        Where the canary's file was taken away meanwhile, that is the one that serves.
+        """
+        name, version = order.task.name, rollout.version_for(order.task.name, item)
+        is_other = version != order.task.version and version in self._registry.versions(name)
+        return self._with_version(order, version) if is_other else order
 
     def _with_version(self, order: Order, version: int, **changed: Any) -> Order:
         """The order as it would be had its caller named that version; a rollout that it has stays."""

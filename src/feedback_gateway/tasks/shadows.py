@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from feedback_gateway.errors import GatewayError
+
 logger = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
@@ -26,9 +28,7 @@ class Shadows:
     def begin(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Run `work` when there is room for it, whatever comes of it."""
         if self._is_closing or len(self._live) >= self._most:
-            if not self.skipped:
-                logger.warning("answers go without their shadow: %d wait already; see limits.shadows", len(self._live))
-            self.skipped += 1
+            self._skip(f"{len(self._live)} wait already; see limits.shadows")
             return
         task = asyncio.create_task(self._run(work), name="shadow")
         self._live.add(task)
@@ -47,9 +47,16 @@ class Shadows:
         async with self._gate:
             await work()
 
+    def _skip(self, why: str) -> None:
+        if not self.skipped:
+            logger.warning("an answer goes without its shadow, and maybe others do: %s", why)
+        self.skipped += 1
+
     def _end(self, task: asyncio.Task[None]) -> None:
         self._live.discard(task)
         fault = None if task.cancelled() else task.exception()
-        if fault is not None:
+        if isinstance(fault, GatewayError):  # its version is gone, or is not for this consumer
+            self._skip(fault.detail)
+        elif fault is not None:
             frames = "".join(traceback.format_tb(fault.__traceback__))  # not its message: it may quote the text
             logger.error("a shadow failed with %s\n%s", type(fault).__name__, frames)
