@@ -10,12 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
+from feedback_gateway.app import create_app
 from feedback_gateway.calls.repository import CallFilters
+from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.errors import ConfigurationError, ProviderUnavailable
 from feedback_gateway.llm.models import Completion, CompletionRequest
 from feedback_gateway.llm.scripted import ScriptedClient, answer
 from feedback_gateway.services import open_services
 from feedback_gateway.settings import Settings
+from feedback_gateway.tasks.models import CallOptions
 from tests.api.conftest import MOOD, caller_of
 
 pytestmark = pytest.mark.anyio
@@ -225,6 +228,33 @@ async def test_after_its_sunset_a_version_is_gone_for_those_who_name_it(settings
     assert named.status_code == 410
     assert named.json()["type"].endswith(":gone")
     assert (unnamed.status_code, unnamed.headers["sunset"]) == (200, "Mon, 01 Jun 2020 00:00:00 GMT")
+
+
+async def test_body_that_names_an_ending_version_is_read_each_time(settings: Settings) -> None:
+    """Or it would be answered by its bytes after the sunset."""
+    deprecations = {1: {"since": "2026-03-01", "sunset": "2999-06-01"}}
+    changed = with_mood(settings, version=1, deprecations=deprecations).model_copy(update={"cache": settings.cache})
+    named, unnamed = b'{"text": "fine", "options": {"prompt_version": 1}}', b'{"text": "fine"}'
+    async with open_services(changed, provider=lambda _: ScriptedClient([by_version])) as services:
+        transport = httpx.ASGITransport(app=create_app(changed, services))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            for body in (named, unnamed):
+                await client.post("/v1/mood", content=body, headers={"content-type": "application/json"})
+        known = [await services.repeats.answer("mood", body, LOCAL_CONSUMER) for body in (named, unnamed)]
+
+    assert [hit is None for hit in known] == [True, False]
+
+
+async def test_canary_whose_file_is_gone_fails_nobody(settings: Settings, folder: Path) -> None:
+    """The version that serves answers in its place, and no shadow runs."""
+    changed = with_mood(settings, version=1, canary={"version": 2, "share": 1.0}, shadow=2)
+    async with open_services(changed, provider=lambda _: ScriptedClient([by_version])) as services:
+        before = await services.tasks.run("mood", {"text": "x"}, consumer=LOCAL_CONSUMER, options=CallOptions())
+        (folder / "mood.v2.prompt").unlink()
+        services.library.refresh()
+        after = await services.tasks.run("mood", {"text": "y"}, consumer=LOCAL_CONSUMER, options=CallOptions())
+
+    assert (before.prompt_version, after.prompt_version) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """`replay`: the cost first, then every item once more through another version; what differs, and what was booked."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import time
@@ -13,7 +15,7 @@ from anyio.from_thread import start_blocking_portal
 
 from feedback_gateway.llm.scripted_server import Heard, Play, ScriptedServer
 from tests.api.conftest import MOOD
-from tests.cli.conftest import Start
+from tests.cli.conftest import COMMAND, Start
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -213,6 +215,34 @@ def test_without_payloads_there_is_nothing_to_replay(run: Run, settings: dict[st
     assert done.returncode == 0
     assert "log.payloads is `none`" in done.stderr
     assert "There is nothing to replay." in done.stderr
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(("typed", "asked", "code"), [(b"n\n", 0, 130), (b"y\n", COUNT, 0), (None, 0, 130)])
+def test_on_a_terminal_it_asks(  # noqa: PLR0917
+    run: Run, provider: ScriptedServer, tmp_path: Path, typed: bytes | None, asked: int, code: int
+) -> None:
+    """No, yes, and an interrupt in place of either."""
+    run("classify", "rows.jsonl", "--task", "mood", "--output", "out.jsonl")
+    before = len(provider.heard)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *REPLAY], cwd=tmp_path, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs
+    )
+    shown = b""
+    while b"Begin?" not in shown:
+        shown += os.read(ours, 10_000)
+    if typed is None:
+        process.send_signal(signal.SIGINT)
+    else:
+        os.write(ours, typed)
+    ended = process.wait(DEADLINE_S)
+    os.close(ours)
+    os.close(theirs)
+
+    assert f"{COUNT} calls".encode() in shown
+    assert len(provider.heard) - before == asked
+    assert ended == code
 
 
 @pytest.mark.usefixtures("settings")
