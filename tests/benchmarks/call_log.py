@@ -37,7 +37,8 @@ WORDS = {
 CALLS = """
     INSERT INTO calls SELECT {id}, {at}, 'consumer-' || (i % 20), 'task-' || (i / 20 % 8), 1, 'model-' || (i / 160 % 3),
         'openai/gpt-5-mini', CASE WHEN i % 97 = 0 THEN 'failed' ELSE 'ok' END, NULL, (i % 50 = 0), 812.345, 0, 1,
-        612, 256, 0, 58, 12, (i % 2 = 2), CASE WHEN i % 31 = 0 THEN NULL ELSE {cost} END, {nothing}, NULL FROM {numbers}
+        612, 256, 0, 58, 12, (i % 2 = 2), CASE WHEN i % 31 = 0 THEN NULL ELSE {cost} END, {nothing}, NULL,
+        'answer', NULL FROM {numbers}
 """
 ATTEMPTS = """
     INSERT INTO attempts SELECT {id}, 1, 'openai/gpt-5-mini', 'openai/gpt-5-mini', 'answer', 'ok', NULL, 200, 'stop',
@@ -55,9 +56,31 @@ def fill(engine: Engine, *, calls: int, with_attempts: bool) -> None:
         statements = [CALLS, ATTEMPTS, CHARGES] if with_attempts else [CALLS]
         for statement in statements:
             _insert(connection, statement, calls)
-        import_module(REVISION).add_up_calls(connection)
+        add_up_calls(connection)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE" if engine.dialect.name == "sqlite" else "VACUUM ANALYZE"))
+
+
+def add_up_calls(connection: Connection) -> None:
+    """Count the calls by hour, and the hours by day, as the migration that began with it did."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    add, utc_start = "decimal_sum" if on_sqlite else "sum", import_module(REVISION).utc_start
+    hour = "substr(created_at, 1, 13) || ':00:00.000000'" if on_sqlite else utc_start("hour", "created_at")
+    day = "substr(starts_at, 1, 10) || ' 00:00:00.000000'" if on_sqlite else utc_start("day", "starts_at")
+    connection.exec_driver_sql(f"""
+        INSERT INTO usage_rollups
+        SELECT 'hour', {hour} AS starts, consumer, task, model, purpose, count(*),
+            sum(CASE WHEN cached THEN 1 ELSE 0 END), sum(CASE WHEN status = 'failed' THEN 1 ELSE 0 END), sum(input_tokens), sum(cached_input_tokens),
+            sum(output_tokens), coalesce({add}(cost_usd), '0'), {add}(saved_usd), count(*) - count(cost_usd)
+        FROM calls GROUP BY starts, consumer, task, model, purpose
+    """)
+    connection.exec_driver_sql(f"""
+        INSERT INTO usage_rollups
+        SELECT 'day', {day} AS starts, consumer, task, model, purpose, sum(calls), sum(cached_calls), sum(failed_calls),
+            sum(input_tokens), sum(cached_input_tokens), sum(output_tokens), {add}(cost_usd), {add}(saved_usd),
+            sum(unknown_cost_calls)
+        FROM usage_rollups GROUP BY starts, consumer, task, model, purpose
+    """)
 
 
 def kinds() -> list[str]:

@@ -93,7 +93,7 @@ def test_usage_comes_straight_from_the_database(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--by", "foo"], "--by foo: takes consumer, task, model, day, each once"),
+        (["--by", "foo"], "--by foo: takes consumer, task, model, day, purpose, each once"),
         (["--since", "x"], "--since: write a time such as 24h, 7d, 2026-03-01 or 2026-03-01T12:00:00Z"),
     ],
 )

@@ -96,16 +96,17 @@ def prompts(settings: Settings) -> Iterator[Finding]:
         broken = [*library.broken.values(), error.detail]
     for reason in broken:
         yield Finding(state="fail", part="prompts", message=reason, mend="correct the file, or take it away")
+    serving = {}
     for name, task in settings.tasks.items():
         try:
-            library.get(name, task.version)
+            serving[name] = library.get(name, task.version).version
         except GatewayError as error:
             yield Finding(state="fail", part=f"tasks.{name}", message=error.detail)
-    try:
-        rollouts_of(settings, TaskRegistry(library))
-    except GatewayError as error:
-        yield Finding(state="fail", part="tasks", message=error.detail)
-    serving = {name: library.get(name, task.version).version for name, task in settings.tasks.items() if not broken}
+    if not broken and serving.keys() == settings.tasks.keys():
+        try:
+            rollouts_of(settings, TaskRegistry(library))
+        except GatewayError as error:
+            yield Finding(state="fail", part="tasks", message=error.detail)
     for warning in deprecations_of(settings).warnings(serving, now=SystemClock().now()):
         yield Finding(state="warn", part="tasks", message=warning, mend="name another version in tasks")
     if not broken:
