@@ -70,7 +70,8 @@ def add_up_calls(connection: Connection) -> None:
     connection.exec_driver_sql(f"""
         INSERT INTO usage_rollups
         SELECT 'hour', {hour} AS starts, consumer, task, model, purpose, count(*),
-            sum(CASE WHEN cached THEN 1 ELSE 0 END), sum(CASE WHEN status = 'failed' THEN 1 ELSE 0 END), sum(input_tokens), sum(cached_input_tokens),
+            sum(CASE WHEN cached THEN 1 ELSE 0 END), sum(CASE WHEN status = 'failed' THEN 1 ELSE 0 END),
+            sum(input_tokens), sum(cached_input_tokens),
             sum(output_tokens), coalesce({add}(cost_usd), '0'), {add}(saved_usd), count(*) - count(cost_usd)
         FROM calls GROUP BY starts, consumer, task, model, purpose
     """)
