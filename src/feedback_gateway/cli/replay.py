@@ -83,7 +83,11 @@ def replay(
         shown=shown,
         output_format=output_format,
     )
-    settings = load_settings(config)
+    replay_chosen(chosen, load_settings(config))
+
+
+def replay_chosen(chosen: ReplayOptions, settings: "Settings") -> None:
+    """Say what is to be done, ask, and do it; exits with 1 where an item failed."""
     plan, lines = run_async(make_plan(chosen, settings))
     for line in lines:
         typer.echo(line, err=True)
