@@ -22,6 +22,7 @@ LAYERS = [
     ["evaluation"],
     ["services"],
     ["deployments"],
+    ["feedback"],
     ["tasks", "passthrough"],
     ["llm", "prompts", "calls", "consumers", "observability"],
     ["ledger"],

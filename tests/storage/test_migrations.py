@@ -12,6 +12,7 @@ from sqlalchemy import Engine, inspect, text
 
 from feedback_gateway.calls import tables
 from feedback_gateway.consumers import tables as _consumers  # noqa: F401 its tables are of the same metadata
+from feedback_gateway.feedback import tables as _feedback  # noqa: F401 likewise
 from feedback_gateway.ledger import tables as _ledger  # noqa: F401 likewise
 from feedback_gateway.storage.engine import HEAD, open_engine, upgrade
 from tests.servers import PostgresServer

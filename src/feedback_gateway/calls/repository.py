@@ -226,8 +226,13 @@ def parse_filters(values: Mapping[str, str], *, now: datetime) -> CallFilters:
 
 def encode_cursor(record: CallRecord) -> str:
     """The position after `record`, opaque to whoever gets it."""
-    microseconds = (record.created_at - EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(f"{microseconds} {record.call_id}".encode()).decode().rstrip("=")
+    return encode_position(record.created_at, record.call_id)
+
+
+def encode_position(created_at: datetime, row_id: str) -> str:
+    """The position after a row of any table that is sorted by time and id."""
+    microseconds = (created_at - EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(f"{microseconds} {row_id}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> tuple[datetime, str]:
