@@ -22,6 +22,7 @@ LAYERS = [
     ["evaluation"],
     ["services"],
     ["deployments"],
+    ["jobs"],
     ["feedback"],
     ["tasks", "passthrough"],
     ["llm", "prompts", "calls", "consumers", "observability"],
@@ -41,6 +42,7 @@ ONE_IMPORTER = {
     "typer": ["cli/*", "__main__.py"],
     "sqlalchemy": ["*/repository.py", "calls/*", "*/tables.py", "*/reports.py", "storage/*", "services.py"],
     "alembic": ["storage/*"],
+    "dbos": ["jobs/*"],
     "psycopg": ["storage/*"],
     "prometheus_client": ["observability/figures.py", "observability/metrics.py"],
     "opentelemetry": ["observability/traces.py"],
@@ -49,6 +51,7 @@ MAY_CATCH_EVERYTHING = [
     "api/error_handlers.py",
     "calls/payloads.py",
     "calls/writer.py",
+    "jobs/analysis.py",
     "llm/embedded_client.py",
     "tasks/service.py",
 ]

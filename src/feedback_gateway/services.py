@@ -28,6 +28,10 @@ from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
 from feedback_gateway.deployments import deployments_of, windows_of
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
+from feedback_gateway.feedback.repository import FeedbackRepository
+from feedback_gateway.jobs.analysis import Analyst
+from feedback_gateway.jobs.repository import RunRepository
+from feedback_gateway.jobs.service import Jobs
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
 from feedback_gateway.llm.caching import AnswerCache
@@ -79,6 +83,9 @@ class Books:
     corrections: Corrections
     redactor: Redactor
     probe: DatabaseProbe
+    liveness: Liveness
+    feedback: FeedbackRepository
+    runs: RunRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +107,8 @@ class Services:
     passthrough: Passthrough
     watch: Watch
     repeats: Repeats
+    jobs: Jobs
+    """Does nothing until its `run` is awaited."""
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first request would otherwise wait for; it needs to be awaited by nobody."""
 
@@ -127,6 +136,17 @@ async def open_services(
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
         admission = Admission(limiter, now=clock.monotonic, refused=refused)
         forward = wrappers.forward(providers.forwarder)
+        tasks = tasks_of(
+            settings,
+            deployments,
+            stack,
+            registry=registry,
+            client=wrappers.tasks(provider or providers.client),
+            books=books,
+            admission=admission,
+            taxonomy=taxonomy,
+            clock=clock,
+        )
         yield Services(
             settings=settings,
             clock=clock,
@@ -140,19 +160,10 @@ async def open_services(
             rate_limiter=limiter,
             watch=watch,
             cache=cache,
-            tasks=tasks_of(
-                settings,
-                deployments,
-                stack,
-                registry=registry,
-                client=wrappers.tasks(provider or providers.client),
-                books=books,
-                admission=admission,
-                taxonomy=taxonomy,
-                clock=clock,
-            ),
+            tasks=tasks,
             passthrough=passthrough_of(settings, deployments, client=forward, books=books, admission=admission),
             repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
+            jobs=jobs_of(settings, tasks, books, taxonomy=taxonomy, clock=clock),
             warm_up=providers.warm_up,
         )
 
@@ -192,6 +203,20 @@ def tasks_of(
             clock=clock,
             random=Random(),  # noqa: S311 an order, no secret
         ),
+    )
+
+
+def jobs_of(settings: Settings, tasks: TaskService, books: Books, *, taxonomy: Taxonomy, clock: Clock) -> Jobs:
+    """What analyses stored feedback."""
+    analyst = Analyst(tasks, books.runs, books.consumers, taxonomy_version=taxonomy.version)
+    return Jobs(
+        analyst,
+        books.runs,
+        books.liveness,
+        database_url=settings.database_url,
+        batch=settings.feedback.batch,
+        concurrency=settings.feedback.concurrency,
+        clock=clock,
     )
 
 
@@ -237,6 +262,9 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObser
         corrections=Corrections(engine, clock, corrected=purse.forget),
         redactor=redactor,
         probe=probe,
+        liveness=liveness,
+        feedback=FeedbackRepository(engine, clock),
+        runs=RunRepository(engine, clock),
     )
 
 

@@ -250,6 +250,15 @@ class LimitSettings(Section):
     shadows: int = Field(4, ge=1, description="shadow calls at the same time")
 
 
+class FeedbackSettings(Section):
+    """How stored feedback is analysed, in the background: `batch` items at once, `concurrency` batches a process."""
+
+    task: str = "classify"
+    in_serve: bool = Field(True, description="whether `serve` works in the background too, or `worker` alone")
+    batch: int = Field(20, ge=1, le=200)
+    concurrency: int = Field(4, ge=1, le=64)
+
+
 EMBEDDED = ModelEntry(model_name="default", litellm_params=DeploymentParams(model="embedded/student"))
 
 
@@ -275,6 +284,7 @@ class Settings(Section):
     redaction: RedactionSettings = RedactionSettings()
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     webhooks: dict[str, Any] = {}
     digests: list[dict[str, Any]] = []
     alerts: list[dict[str, Any]] = []
