@@ -15,7 +15,7 @@ from feedback_gateway.api.routes import add_routes
 from feedback_gateway.api.shortcuts import ShortApp
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.observability.sources import request_figures
-from feedback_gateway.services import Services, open_services
+from feedback_gateway.services import Services, open_services, start
 from feedback_gateway.settings import Settings
 
 REFRESH_S = 1.0
@@ -39,6 +39,8 @@ def create_app(settings: Settings, services: Services | None = None, *, is_local
             opened = services
             if opened is None:
                 opened = await stack.enter_async_context(open_services(settings))
+                if settings.feedback.in_serve:
+                    start(stack, opened.jobs.run(), name="jobs")
             app.state.services = opened
             opened.watch.registry.add(request_figures(lambda: drain.in_flight))
             refreshing = asyncio.create_task(refresh_prompts(opened), name="prompt-refresh")

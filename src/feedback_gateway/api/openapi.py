@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
-from feedback_gateway.api import admin_schemas, passthrough_schemas
+from feedback_gateway.api import admin_schemas, feedback_schemas, passthrough_schemas
 from feedback_gateway.api.deps import Json, ServicesDep
 from feedback_gateway.api.envelopes import Options
 from feedback_gateway.api.schemas import (
@@ -35,7 +35,7 @@ Errors are `application/problem+json` (RFC 9457); `errors` names the places, and
 """
 ANYTHING: Schema = {"description": "Anything else gets an error in its place; the other items are not touched."}
 TASK_ERRORS = (400, 401, 402, 403, 404, 410, 413, 415, 422, 429, 502, 504)
-TAGS = ("tasks", "openai", "calls", "prompts", "admin", "health")
+TAGS = ("tasks", "openai", "feedback", "calls", "prompts", "admin", "health")
 EXAMPLE_ID = "01K2V8Q9ZT4M6N7P8R9S0T1V2W"
 
 
@@ -49,7 +49,12 @@ async def read_document(request: Request, services: ServicesDep) -> Json:
         routes=routes,
         tags=[{"name": tag} for tag in TAGS],
     )
-    schemas: Schema = {**COMPONENTS, **admin_schemas.COMPONENTS, **passthrough_schemas.COMPONENTS}
+    schemas: Schema = {
+        **COMPONENTS,
+        **admin_schemas.COMPONENTS,
+        **feedback_schemas.COMPONENTS,
+        **passthrough_schemas.COMPONENTS,
+    }
     document["paths"] |= passthrough_schemas.PATHS
     aliases = {route.path.removeprefix("/") for route in request.app.routes if route.path.count("/") == 1}
     for name in services.registry.names():

@@ -18,7 +18,10 @@ from feedback_gateway.api import (
     deployments,
     disagreements,
     docs,
+    feedback,
+    feedback_schemas,
     health,
+    jobs,
     metrics,
     openapi,
     prompts,
@@ -64,7 +67,7 @@ class Page:
     shown: bool = True
     method: str = "GET"
     access: Access | None = caller_of
-    body: type[BaseModel] | None = None
+    body: type[BaseModel] | Callable[[], dict[str, Any]] | None = None
 
 
 def public(path: str, endpoint: Callable[..., Any], tag: str, responses: dict[int | str, dict[str, Any]]) -> Page:
@@ -99,6 +102,24 @@ PAGES = (
         schemas.answers("Disagreements", 404, 422),
         query=refuse_repeated,
     ),
+    Page(
+        "/v1/feedback",
+        feedback.add_feedback,
+        "feedback",
+        feedback_schemas.stored(),
+        method="POST",
+        body=feedback_schemas.submission,
+    ),
+    Page(
+        "/v1/feedback",
+        feedback.list_feedback,
+        "feedback",
+        schemas.answers("FeedbackPage", 401, 403, 422),
+        query=refuse_repeated,
+    ),
+    Page("/v1/feedback/{item_id}", feedback.read_feedback, "feedback", schemas.answers("FeedbackItem", 401, 404, 422)),
+    Page("/v1/jobs/{job_id}", jobs.read_job, "feedback", schemas.answers("Job", 401, 404, 422)),
+    Page("/v1/jobs/{job_id}/events", jobs.follow_job, "feedback", feedback_schemas.followed()),
     admins("POST", "/consumers", admin.create_consumer, created("Consumer", 409), body=ConsumerBody),
     admins("GET", "/consumers", admin.list_consumers, changed("ConsumerPage"), query=refuse_repeated),
     admins("GET", "/consumers/{consumer}", admin.read_consumer, changed("ConsumerDetail", 404)),
@@ -193,5 +214,12 @@ def add_page(app: FastAPI, page: Page) -> None:
         status_code=min(int(status) for status in page.responses) if page.responses else 200,
         dependencies=[*access, Depends(page.query)],
         include_in_schema=page.shown,
-        openapi_extra=None if page.body is None else request_body(page.body),
+        openapi_extra=taken(page.body),
     )
+
+
+def taken(body: type[BaseModel] | Callable[[], dict[str, Any]] | None) -> dict[str, Any] | None:
+    """What a page takes, as OpenAPI has it."""
+    if body is None:
+        return None
+    return request_body(body) if isinstance(body, type) else body()

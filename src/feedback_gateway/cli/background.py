@@ -2,13 +2,13 @@
 
 import asyncio
 import signal
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import typer
 
 from feedback_gateway.cli.server import log_to_stderr
-from feedback_gateway.services import open_services
+from feedback_gateway.services import open_services, start
 from feedback_gateway.settings import Settings
 
 BEAT_S = 5.0
@@ -23,7 +23,9 @@ async def work(settings: Settings, *, heartbeat: Path | None = None) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with open_services(settings) as services:
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(settings))
+        start(stack, services.jobs.run(), name="jobs")
         typer.echo("The worker of Feedback Gateway is ready")
         while not ended.is_set():
             if heartbeat is not None and await services.books.probe.trouble() is None:

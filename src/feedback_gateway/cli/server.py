@@ -103,6 +103,8 @@ async def serve(settings: Settings, listener: socket.socket, *, is_local: bool, 
             keep_for_good()
             on_ready()
             start(stack, warm_up(services), name="warm-up")
+            if settings.feedback.in_serve:
+                start(stack, services.jobs.run(), name="jobs")
 
         server = AnnouncingServer(uvicorn_config(app), on_ready=answer, refuse_new=app.state.drain.close)
         # uvicorn finishes what is in flight on these signals and raises them again: the services are closed after that

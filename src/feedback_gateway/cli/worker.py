@@ -16,7 +16,10 @@ def worker(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Do what is due in the background, until a signal ends it: rows leave the log, calls of the dead are settled."""
+    """Do what is due in the background, until a signal ends it.
+
+    Stored feedback is analysed, rows leave the log, calls of the dead are settled.
+    """
     import asyncio
 
     from feedback_gateway.cli.background import work

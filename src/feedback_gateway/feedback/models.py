@@ -116,6 +116,8 @@ class Job:
     kind: str
     created_at: datetime
     counts: Mapping[RunStatus, int]
+    problems: Mapping[str, int] = field(default_factory=dict)
+    """Why runs wait or failed, the most frequent reasons first."""
 
     @property
     def total(self) -> int:

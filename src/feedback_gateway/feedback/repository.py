@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, func, insert, literal, select, tuple_
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql import ColumnElement, Select
 
 from feedback_gateway.calls.repository import MOST_ROWS, decode_cursor, encode_position, is_storable
 from feedback_gateway.clock import Clock
@@ -32,6 +32,7 @@ from feedback_gateway.storage.engine import reading, storage_errors, writing
 from feedback_gateway.storage.upserts import insert_or_update, insert_rows
 
 KEY = ("consumer", "source", "external_id")
+MOST_PROBLEMS = 10
 CHUNK = 500
 """External ids that one statement looks for."""
 
@@ -132,7 +133,12 @@ class FeedbackRepository:
                 row = connection.execute(query).mappings().first()
                 if row is not None:
                     counted = connection.execute(count.where(job_runs.c.job_id == job_id))
-                    return Job(**row, counts={line[0]: line[1] for line in counted})
+                    problems = connection.execute(frequent_problems(job_id))
+                    return Job(
+                        **row,
+                        counts={line[0]: line[1] for line in counted},
+                        problems={line[0]: line[1] for line in problems},
+                    )
         raise NotFound("no such job")
 
     def _row(self, item: NewItem, *, consumer: str) -> dict[str, Any]:
@@ -186,6 +192,14 @@ def histories(connection: Connection, items: Sequence[FeedbackItem]) -> list[Ite
         )
         for item in items
     ]
+
+
+def frequent_problems(job_id: str) -> Select[Any]:
+    """Why runs of a job wait or failed, and how many for each reason."""
+    count = func.count()
+    query = select(runs.c.problem, count).join_from(job_runs, runs).where(job_runs.c.job_id == job_id)
+    query = query.where(runs.c.status.in_(("waiting", "failed")), runs.c.problem.is_not(None))
+    return query.group_by(runs.c.problem).order_by(count.desc(), runs.c.problem).limit(MOST_PROBLEMS)
 
 
 def by_item(
