@@ -73,7 +73,7 @@ async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None
 async def test_examples_are_answered_and_fit_their_schemas(document: dict[str, Any], client: httpx.AsyncClient) -> None:
     """What /docs shows can be sent as it is; what it shows as an answer is one, and so is the real one."""
     for path, operations in document["paths"].items():
-        if "post" not in operations or "/admin/" in path or path in PATHS:
+        if "post" not in operations or path in PATHS or path in {page.path for page in PAGES}:
             continue
         response = operations["post"]["responses"]["200"]["content"]["application/json"]
         validator = validator_of(response["schema"], document)

@@ -17,9 +17,9 @@ from feedback_gateway.api.admin_bodies import (
     RotationBody,
     read_body,
 )
-from feedback_gateway.api.calls import Name, moment
+from feedback_gateway.api.calls import Name
 from feedback_gateway.api.deps import Json, PageQuery, ServicesDep, in_thread, settle
-from feedback_gateway.api.rendering import money
+from feedback_gateway.api.rendering import moment, money
 from feedback_gateway.consumers.models import Consumer, Key, NewKey
 from feedback_gateway.errors import InvalidRequest, Problem
 from feedback_gateway.ledger.models import Budget, Entry, Standing

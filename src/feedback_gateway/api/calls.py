@@ -1,14 +1,13 @@
 """The call log over HTTP: newest first, page by page, and one call with its attempts."""
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Query as InQuery
 from pydantic import Field, WithJsonSchema
 
 from feedback_gateway.api.deps import CallerDep, Json, PageQuery, ServicesDep, in_thread, query_errors, settle, visible
-from feedback_gateway.api.rendering import money
+from feedback_gateway.api.rendering import moment, money
 from feedback_gateway.calls.repository import AttemptRecord, CallRecord, parse_filters
 from feedback_gateway.ledger.models import Entry
 
@@ -134,8 +133,3 @@ def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
             "cost_usd": money(attempt.cost_usd),
         },
     }
-
-
-def moment(value: datetime) -> str:
-    """A time of day as RFC 3339 in UTC, to the microsecond."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

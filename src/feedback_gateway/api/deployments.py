@@ -1,7 +1,7 @@
 """`/v1/admin/deployments`: who may be asked, who is left alone and why. Says nothing of keys and addresses."""
 
-from feedback_gateway.api.calls import moment
 from feedback_gateway.api.deps import Json, ServicesDep
+from feedback_gateway.api.rendering import moment
 from feedback_gateway.llm.health_watch import Report
 
 

@@ -7,14 +7,15 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from feedback_gateway.api.calls import Moment, Name, moment
+from feedback_gateway.api.calls import Moment, Name
 from feedback_gateway.api.deps import CallerDep, Json, PageQuery, ServicesDep, in_thread, query_errors, visible
 from feedback_gateway.api.error_handlers import redact
 from feedback_gateway.api.feedback_bodies import Parsed, read_submission
+from feedback_gateway.api.feedback_rendering import item_json
 from feedback_gateway.api.problems import problem
 from feedback_gateway.calls.reports import parse_moment
 from feedback_gateway.errors import GatewayError, InvalidRequest, Problem
-from feedback_gateway.feedback.models import Analysis, Correction, ItemHistory, NewItem, Placed
+from feedback_gateway.feedback.models import NewItem, Placed
 from feedback_gateway.feedback.repository import ItemFilters
 from feedback_gateway.services import Services
 
@@ -98,52 +99,3 @@ def failure_json(error: GatewayError, services: Services) -> dict[str, Any]:
     """What stands in the place of an item that cannot be used."""
     redact(error, services)
     return {"error": problem(error)}
-
-
-def item_json(history: ItemHistory) -> dict[str, Any]:
-    """A stored item and all that was made of it; `problem` is why it waits or failed."""
-    item = history.item
-    problems = [run.problem for run in history.runs if run.status in ("waiting", "failed")]
-    return {
-        "id": item.item_id,
-        "consumer": item.consumer,
-        "source": item.source,
-        "external_id": item.external_id,
-        "author_id": item.author_id,
-        "text": item.text,
-        "created_at": moment(item.created_at),
-        "received_at": moment(item.received_at),
-        "rating": item.rating,
-        "metadata": item.metadata,
-        "status": item.status,
-        "problem": problems[0] if problems else None,
-        "analyses": [analysis_json(one) for one in history.analyses],
-        "corrections": [correction_json(one) for one in history.corrections],
-    }
-
-
-def analysis_json(analysis: Analysis) -> dict[str, Any]:
-    """One analysis; the first one of a task in a list is its current one."""
-    return {
-        "id": analysis.analysis_id,
-        "task": analysis.task,
-        "prompt_version": analysis.prompt_version,
-        "taxonomy_version": analysis.taxonomy_version,
-        "model": analysis.model,
-        "call_id": analysis.call_id,
-        "result": analysis.result,
-        "by": analysis.by,
-        "at": moment(analysis.at),
-    }
-
-
-def correction_json(correction: Correction) -> dict[str, Any]:
-    """What a person said."""
-    return {
-        "id": correction.correction_id,
-        "field": correction.field,
-        "value": correction.value,
-        "by": correction.by,
-        "reason": correction.reason,
-        "at": moment(correction.at),
-    }

@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
-from feedback_gateway.api.calls import moment
 from feedback_gateway.api.deps import CallerDep, DrainDep, Json, ServicesDep, in_thread
 from feedback_gateway.api.middleware import Drain
+from feedback_gateway.api.rendering import moment
 from feedback_gateway.errors import GatewayError
 from feedback_gateway.feedback.models import STATUSES, Job
 from feedback_gateway.services import Services

@@ -95,7 +95,7 @@ def limit_headers(*, limit: int, remaining: int, reset_s: float | None) -> dict[
 
 def fault_message(fault: Mapping[str, Any]) -> str:
     """What pydantic found, in words of ours where its own speak of Python."""
-    return "unknown field" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+    return "unknown field" if fault["type"] == "extra_forbidden" else str(fault["msg"]).removeprefix("Value error, ")
 
 
 def internal_problem(*, call_id: str | None = None) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from feedback_gateway.api.calls import moment
 from feedback_gateway.api.deps import Json, ServicesDep
+from feedback_gateway.api.rendering import moment
 from feedback_gateway.prompts.models import Prompt
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.rollout import Deprecation

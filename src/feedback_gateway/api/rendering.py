@@ -6,6 +6,7 @@ Pure: knows no web framework.
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -83,6 +84,11 @@ def usage_json(receipt: Receipt) -> dict[str, Any]:
 def money(value: Decimal | None) -> str | None:
     """An exact decimal string."""
     return None if value is None else format_usd(value)
+
+
+def moment(value: datetime) -> str:
+    """A time of day as RFC 3339 in UTC, to the microsecond."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def total(receipts: Iterable[Receipt | None]) -> Receipt:

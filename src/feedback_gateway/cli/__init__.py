@@ -18,6 +18,7 @@ from feedback_gateway.cli import (
     db,
     demo,
     doctor,
+    feedback,
     keys,
     ledger,
     prompts,
@@ -122,6 +123,7 @@ app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(consumers.app, name="consumers")
 app.add_typer(keys.app, name="keys")

@@ -8,6 +8,8 @@ from feedback_gateway.calls.corrections import Corrections
 from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
+from feedback_gateway.feedback.repository import FeedbackRepository
+from feedback_gateway.jobs.repository import RunRepository
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.services import key_secret_of
 from feedback_gateway.settings import Settings
@@ -16,11 +18,13 @@ from feedback_gateway.storage.engine import open_engine, upgrade
 
 @dataclass(frozen=True, slots=True)
 class Administration:
-    """Consumers, keys and money."""
+    """Consumers, keys, money and stored feedback."""
 
     consumers: Consumers
     ledger: LedgerRepository
     corrections: Corrections
+    feedback: FeedbackRepository
+    runs: RunRepository
     clock: Clock
 
 
@@ -35,6 +39,8 @@ def open_administration(settings: Settings) -> Iterator[Administration]:
             consumers=Consumers(ConsumerRepository(engine), clock, secret=key_secret_of(settings)),
             ledger=LedgerRepository(engine),
             corrections=Corrections(engine, clock),
+            feedback=FeedbackRepository(engine, clock),
+            runs=RunRepository(engine, clock),
             clock=clock,
         )
     finally:

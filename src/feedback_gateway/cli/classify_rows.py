@@ -12,11 +12,10 @@ from typing import Any, BinaryIO
 
 from feedback_gateway.api.rendering import answer_json, failure_json
 from feedback_gateway.cli.classify import ClassifyOptions
-from feedback_gateway.cli.csv_in import CsvRows, find_column, recognise_dialect
 from feedback_gateway.cli.progress import Display, NoDisplay, Tally, display
 from feedback_gateway.cli.redoing import Redone, replacing
 from feedback_gateway.cli.resume import OnExisting, Written, open_output, reason_of, skip_written
-from feedback_gateway.cli.rows_in import InputFormat, Row, Source, json_rows, open_source, recognise_format
+from feedback_gateway.cli.rows_in import InputFormat, Row, Source, open_source
 from feedback_gateway.cli.rows_out import (
     CsvLayout,
     CsvWriter,
@@ -26,6 +25,7 @@ from feedback_gateway.cli.rows_out import (
     schema_paths,
 )
 from feedback_gateway.cli.running import in_thread, run_async
+from feedback_gateway.cli.table_in import open_table
 from feedback_gateway.cli.table_out import TableWriter, schema_at
 from feedback_gateway.cli.terminal import complain, terminal_width
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
@@ -62,24 +62,15 @@ def open_run(options: ClassifyOptions, settings: Settings, source: Source) -> Ru
         settings = settings.model_copy(update={"limits": limits})
     if source.notice:
         complain(f"{source.name}: {source.notice}", code=0)
-    input_format = options.input_format or recognise_format(source, options.file)
-    text_column = options.text_column
-    columns = None
-    if input_format == "csv":
-        table = CsvRows(source, recognise_dialect(source.sample, text_column))
-        columns = tuple(table.columns)
-        text_column = require_column(columns, text_column, source=source)
-        rows = iter(table)
-    else:
-        rows = json_rows(source)
+    table = open_table(source, options.file, input_format=options.input_format, text_column=options.text_column)
     return Run(
         options=options,
         settings=settings,
         source=source,
-        rows=rows,
-        input_format=input_format,
-        text_column=text_column,
-        columns=columns,
+        rows=table.rows,
+        input_format=table.input_format,
+        text_column=table.text_column,
+        columns=table.columns,
         on_existing=on_existing,
     )
 
@@ -100,17 +91,6 @@ def check_output(options: ClassifyOptions) -> OnExisting:
     if goes_on:
         return "resume"
     return "overwrite" if options.force else "refuse"
-
-
-def require_column(columns: tuple[str, ...], wanted: str, *, source: Source) -> str:
-    """The name of the text column. Raises ConfigurationError that names the columns there are."""
-    found = find_column(columns, wanted)
-    if found is None and columns:
-        have = ", ".join(columns)
-        raise ConfigurationError(
-            f"{source.name} has no column {wanted!r}; it has: {have}. Name the one with the text in --text-column"
-        )
-    return found or wanted
 
 
 def classify_file(options: ClassifyOptions, settings: Settings) -> Tally:

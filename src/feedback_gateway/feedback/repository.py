@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, literal, select, tuple_
+from sqlalchemy import Connection, Engine, RowMapping, func, literal, select, tuple_
 from sqlalchemy.sql import ColumnElement, Select
 
 from feedback_gateway.calls.repository import MOST_ROWS, decode_cursor, encode_position, is_storable
@@ -66,13 +66,16 @@ class FeedbackRepository:
         self._engine = engine
         self._clock = clock
 
-    def add(self, items: Sequence[NewItem], *, consumer: str, task: str) -> tuple[str, list[Placed]]:
+    def add(
+        self, items: Sequence[NewItem], *, consumer: str, task: str, job_id: str | None = None
+    ) -> tuple[str, list[Placed]]:
         """Store items and what is to be done with them, all or none; the id of the job, and where each item is.
 
-        One of the same source and external id as a stored one of this consumer is that one, which stays as it is.
+        With `job_id` they join a job that there is. One of the same source and external id as a stored one of this
+        consumer is that one, which stays as it is.
         """
         rows = [self._row(item, consumer=consumer) for item in items]
-        job_id = self._clock.new_id()
+        job_id = job_id or self._clock.new_id()
         job = {"job_id": job_id, "consumer": consumer, "kind": "analyse", "created_at": self._clock.now()}
         with writing(self._engine) as connection:
             named = [row for row in rows if row["external_id"] is not None]
@@ -83,9 +86,9 @@ class FeedbackRepository:
             new = {row["item_id"] for row in rows}.intersection(placed)
             begun = [first_run(row, task=task) for row in rows if row["item_id"] in new]
             insert_rows(connection, runs, begun)
-            connection.execute(insert(jobs), job)
+            insert_or_update(connection, jobs, [job])
             wanted = [run["run_id"] for run in begun] + first_run_ids(connection, set(placed) - new)
-            insert_rows(connection, job_runs, [{"job_id": job_id, "run_id": run_id} for run_id in wanted])
+            insert_or_update(connection, job_runs, [{"job_id": job_id, "run_id": run_id} for run_id in wanted])
         return job_id, [
             Placed(item_id=one, is_new=row["item_id"] == one) for one, row in zip(placed, rows, strict=True)
         ]

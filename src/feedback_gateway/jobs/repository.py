@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, exists, select, update
-from sqlalchemy.sql import Select
+from sqlalchemy.sql import ColumnElement, Select
 
 from feedback_gateway.clock import Clock
 from feedback_gateway.feedback.models import OPEN, FeedbackItem, Run, first_run_id
@@ -18,6 +18,9 @@ from feedback_gateway.jobs.models import Found, Later, Outcome, Work
 from feedback_gateway.storage.engine import reading, storage_errors, writing
 from feedback_gateway.storage.locks import lock_name
 from feedback_gateway.storage.upserts import insert_or_update
+
+CHUNK = 500
+"""Runs that one statement names."""
 
 
 class RunRepository:
@@ -98,6 +101,21 @@ class RunRepository:
             left = list(connection.scalars(select(runs.c.run_id).where(runs.c.bundle == bundle)))
             connection.execute(update(runs).where(runs.c.bundle == bundle).values(changes))
             mirror(connection, left, status="waiting")
+
+    def retry(self, *, item_id: str | None = None) -> int:
+        """Have what failed or waits, of one item or of all, tried again now, as if it never was; how much it is."""
+        wanted: list[ColumnElement[bool]] = [runs.c.status.in_(("failed", "waiting"))]
+        if item_id is not None:
+            wanted.append(runs.c.item_id == item_id)
+        changes = {"status": "stored", "tries": 0, "problem": None, "due_at": self._clock.now()}
+        with writing(self._engine) as connection:
+            lock_name(connection, "runs")
+            again = list(connection.scalars(select(runs.c.run_id).where(*wanted)))
+            for start in range(0, len(again), CHUNK):
+                part = again[start : start + CHUNK]
+                connection.execute(update(runs).where(runs.c.run_id.in_(part)).values(changes))
+                mirror(connection, part, status="stored")
+        return len(again)
 
     def _record(self, connection: Connection, run: Run, outcome: Outcome, *, now: datetime) -> bool:
         changes: dict[str, Any] = {"bundle": None, "tries": runs.c.tries + 1}
