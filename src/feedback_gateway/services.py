@@ -163,7 +163,7 @@ async def open_services(
             tasks=tasks,
             passthrough=passthrough_of(settings, deployments, client=forward, books=books, admission=admission),
             repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
-            jobs=jobs_of(settings, tasks, books, taxonomy=taxonomy, clock=clock),
+            jobs=jobs_of(settings, tasks, books, registry=registry, taxonomy=taxonomy, clock=clock),
             warm_up=providers.warm_up,
         )
 
@@ -206,8 +206,13 @@ def tasks_of(
     )
 
 
-def jobs_of(settings: Settings, tasks: TaskService, books: Books, *, taxonomy: Taxonomy, clock: Clock) -> Jobs:
-    """What analyses stored feedback."""
+def jobs_of(
+    settings: Settings, tasks: TaskService, books: Books, *, registry: TaskRegistry, taxonomy: Taxonomy, clock: Clock
+) -> Jobs:
+    """What analyses stored feedback. Raises ConfigurationError for a task that no prompt file gives."""
+    if settings.feedback.task not in registry.names():
+        known = ", ".join(registry.names())
+        raise ConfigurationError(f"feedback.task: there is no such prompt; there are: {known}")
     analyst = Analyst(tasks, books.runs, books.consumers, taxonomy_version=taxonomy.version)
     return Jobs(
         analyst,
