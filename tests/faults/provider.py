@@ -1,6 +1,7 @@
 """The scripted provider as the one deployment of a gateway under test: one task is answered, at a known price."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,15 +12,27 @@ from feedback_gateway.llm.scripted_server import Heard, Play, Script, ScriptedSe
 
 RATES = {"input_cost_per_token": "0.000001", "output_cost_per_token": "0.000002"}
 ANSWER = {"severity": "major", "priority": "P2", "impact": "not stated", "reason": "Something is lost."}
+PACKED_ITEM = re.compile(r"^ITEM (\w+)$", re.MULTILINE)
 
 
 def severity(*, delay_s: float = 0.0) -> Script:
-    """Every chat completion is the same severity, after `delay_s` seconds."""
+    """Every item of every chat completion has the same severity, after `delay_s` seconds."""
 
-    def play(_: Heard) -> Play:
-        return Play(text=json.dumps(ANSWER), delay_s=delay_s)
+    def play(heard: Heard) -> Play:
+        packed = [{"id": one, "answer": ANSWER} for one in packed_items(heard)]
+        return Play(text=json.dumps({"answers": packed} if packed else ANSWER), delay_s=delay_s)
 
     return play
+
+
+def packed_items(heard: Heard) -> list[str]:
+    """The ids of the items that a request asks about together; none where it is about one."""
+    return PACKED_ITEM.findall(heard.body["messages"][-1]["content"])
+
+
+def items_asked(provider: ScriptedServer) -> int:
+    """For how many items the provider was asked, over all its requests."""
+    return sum(len(packed_items(heard)) or 1 for heard in list(provider.heard))
 
 
 def deployment(provider: ScriptedServer, **params: Any) -> dict[str, Any]:

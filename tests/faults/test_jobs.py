@@ -19,10 +19,11 @@ from feedback_gateway.feedback.models import Job, NewItem
 from feedback_gateway.feedback.repository import FeedbackRepository
 from feedback_gateway.feedback.tables import analyses, feedback_items
 from feedback_gateway.jobs.engine import jobs_url
+from feedback_gateway.llm.scripted_server import ScriptedServer
 from feedback_gateway.storage.engine import open_engine, upgrade
 from tests.databases import KINDS
 from tests.faults.gateways import gateway_process
-from tests.faults.provider import RATES, CountingProvider, provider_in_thread
+from tests.faults.provider import deployment, items_asked, provider_in_thread
 from tests.servers import postgres_server
 
 ITEMS = 100
@@ -31,11 +32,11 @@ TAKEN_OVER_S = 60.0
 CONCURRENCY = 2
 
 
-def settings_for(provider: CountingProvider, database_url: str, *, batch: int) -> dict[str, Any]:
+def settings_for(provider: ScriptedServer, database_url: str, *, batch: int) -> dict[str, Any]:
     """Small batches of a task that the provider knows."""
     return {
         "database_url": database_url,
-        "model_list": [provider.deployment(**RATES)],
+        "model_list": [deployment(provider)],
         "feedback": {"task": "severity", "batch": batch, "concurrency": CONCURRENCY},
     }
 
@@ -118,7 +119,7 @@ def test_a_killed_gateway_goes_on_where_it_was(tmp_path: Path, after: int) -> No
         engine = stack.enter_context(opened(database_url))
         items = [{"text": f"Lost {number}", "source": "shop", "external_id": str(number)} for number in range(ITEMS)]
         answer = httpx.post(f"{gateway.url}/v1/feedback", json={"items": items})
-        until(lambda: provider.requests >= after)
+        until(lambda: items_asked(provider) >= after)
 
         gateway.kill()
         done_before = count_analyses(engine)[0]
@@ -135,7 +136,7 @@ def test_a_killed_gateway_goes_on_where_it_was(tmp_path: Path, after: int) -> No
     assert done_before < ITEMS
     assert (job["total"], job["counts"]["analysed"]) == (ITEMS, ITEMS)
     assert counted == (ITEMS, ITEMS, {"analysed"})
-    assert ITEMS <= provider.requests <= ITEMS + 10 * CONCURRENCY  # what it had asked for when it was killed
+    assert ITEMS <= items_asked(provider) <= ITEMS + 10 * CONCURRENCY  # what it had asked for when it was killed
     assert code == 0
 
 
@@ -151,7 +152,7 @@ def test_what_a_worker_leaves_that_died_for_good_another_takes_over(tmp_path: Pa
         job = submit(engine)
         settings = settings_for(provider, database_url, batch=5)
         dying = stack.enter_context(worker(tmp_path / "dying", settings))
-        until(lambda: provider.requests > 0)
+        until(lambda: items_asked(provider) > 0)
         holders = Holders(database_url)
         stack.callback(holders.close)
         [owner] = holders.now()
@@ -167,4 +168,4 @@ def test_what_a_worker_leaves_that_died_for_good_another_takes_over(tmp_path: Pa
     assert held
     assert seconds < TAKEN_OVER_S
     assert counted == (ITEMS, ITEMS, {"analysed"})
-    assert ITEMS <= provider.requests <= ITEMS + 5 * CONCURRENCY
+    assert ITEMS <= items_asked(provider) <= ITEMS + 5 * CONCURRENCY

@@ -167,7 +167,7 @@ def test_a_damaged_database_says_so(open_file: Open, tmp_path: Path) -> None:
     assert "is damaged" in error.detail
 
 
-@pytest.mark.parametrize("version", ["0004", "9999", "3f2a7c1b9d10"])
+@pytest.mark.parametrize("version", ["0007", "9999", "3f2a7c1b9d10"])
 def test_a_newer_schema_is_refused(open_file: Open, tmp_path: Path, version: str) -> None:
     """An old program must not write into what it does not understand."""
     engine = open_file(tmp_path / "newer.db")
