@@ -331,12 +331,8 @@ def test_a_table_in_the_way_stops_the_upgrade_as_a_whole(postgres: PostgresServe
 def test_tables_that_were_dropped_in_use_are_made_anew(postgresql_engine: Engine) -> None:
     """One answer says so; after that rows have a place again."""
     with postgresql_engine.begin() as connection:
-        connection.execute(
-            text(
-                "DROP TABLE attempts, calls, alembic_version, ledger, spend, reservations, usage_rollups, payloads, "
-                "keys, budgets, consumers, secrets"
-            )
-        )
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
 
     error = failure(lambda: query(postgresql_engine, "SELECT count(*) FROM calls"))
 
