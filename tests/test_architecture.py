@@ -21,6 +21,7 @@ LAYERS = [
     ["api"],
     ["evaluation"],
     ["services"],
+    ["taxonomies"],
     ["deployments"],
     ["jobs"],
     ["feedback"],

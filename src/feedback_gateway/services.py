@@ -35,6 +35,7 @@ from feedback_gateway.jobs.service import Jobs
 from feedback_gateway.ledger.repository import LedgerRepository
 from feedback_gateway.ledger.service import Ledger
 from feedback_gateway.llm.caching import AnswerCache
+from feedback_gateway.llm.embedded_client import names_alike
 from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.models import CompletionClient, Deployment, ForwardClient, Provider
 from feedback_gateway.llm.opening import fallbacks_of, stack_of
@@ -58,7 +59,12 @@ from feedback_gateway.tasks.packing import Packing
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.repeats import Repeats
 from feedback_gateway.tasks.service import Limits, TaskService
-from feedback_gateway.tasks.taxonomy import Taxonomy, load_taxonomy
+from feedback_gateway.tasks.taxonomy_file import TaxonomyFile
+from feedback_gateway.taxonomies.pricing import price_of
+from feedback_gateway.taxonomies.repository import TaxonomyRepository
+from feedback_gateway.taxonomies.retagging import Retagging
+from feedback_gateway.taxonomies.service import Taxonomies
+from feedback_gateway.taxonomies.watching import watch_taxonomy
 
 if TYPE_CHECKING:
     from feedback_gateway.redis_link.link import RedisLink
@@ -86,6 +92,7 @@ class Books:
     liveness: Liveness
     feedback: FeedbackRepository
     runs: RunRepository
+    taxonomies: TaxonomyRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +103,7 @@ class Services:
     clock: Clock
     library: PromptLibrary
     registry: TaskRegistry
-    taxonomy: Taxonomy
+    taxonomy: TaxonomyFile
     deployments: tuple[Deployment, ...]
     health: HealthWatch
     books: Books
@@ -112,6 +119,17 @@ class Services:
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first request would otherwise wait for; it needs to be awaited by nobody."""
 
+    @property
+    def taxonomies(self) -> Taxonomies:
+        """Proposals to the taxonomy, and what people decide."""
+        return Taxonomies(self.books.taxonomies, self.taxonomy, self.clock, alike=names_alike)
+
+    @property
+    def retagging(self) -> Retagging:
+        """What sorts stored feedback again."""
+        price = price_of(self.tasks, self.deployments, fallbacks_of(self.settings))
+        return Retagging(self.books.taxonomies, self.taxonomy, self.clock, price=price)
+
 
 @asynccontextmanager
 async def open_services(
@@ -123,14 +141,14 @@ async def open_services(
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        library = PromptLibrary.load(prompt_folders(settings))
-        registry, taxonomy = TaskRegistry(library), load_taxonomy(settings.taxonomy)
-        deployments = deployments_of(settings)
+        library, taxonomy = PromptLibrary.load(prompt_folders(settings)), TaxonomyFile(settings.taxonomy)
+        registry, deployments = TaskRegistry(library), deployments_of(settings)
         watch = await stack.enter_async_context(open_watch(settings, deployments, tasks=registry.names, clock=clock))
         redis = await stack.enter_async_context(open_redis_link(redis_url_of(settings), clock=clock))
         refused = watch.metrics.observe_refusal
         limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), refused)
         books = open_books(settings, stack, observer=watch, clock=clock)
+        start(stack, watch_taxonomy(taxonomy, books.taxonomies, clock), name="taxonomy")
         providers, cache = Providers(stack, clock=clock), cache_of(settings, redis, clock=clock)
         wrappers = stack_of(settings, deployments, redis, purse=books.purse, limiter=limiter, cache=cache, clock=clock)
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
@@ -162,8 +180,8 @@ async def open_services(
             cache=cache,
             tasks=tasks,
             passthrough=passthrough_of(settings, deployments, client=forward, books=books, admission=admission),
-            repeats=repeats_of(settings, cache, registry=registry, admission=admission, recorder=books.recorder),
-            jobs=jobs_of(settings, tasks, books, registry=registry, taxonomy=taxonomy, clock=clock),
+            repeats=repeats_of(settings, cache, registry=registry, taxonomy=taxonomy, admission=admission, books=books),
+            jobs=jobs_of(settings, tasks, books, registry=registry, clock=clock),
             warm_up=providers.warm_up,
         )
 
@@ -177,7 +195,7 @@ def tasks_of(
     client: CompletionClient,
     books: Books,
     admission: Admission,
-    taxonomy: Taxonomy,
+    taxonomy: TaxonomyFile,
     clock: Clock,
 ) -> TaskService:
     """What runs tasks; `stack` ends what runs beside them."""
@@ -206,14 +224,12 @@ def tasks_of(
     )
 
 
-def jobs_of(
-    settings: Settings, tasks: TaskService, books: Books, *, registry: TaskRegistry, taxonomy: Taxonomy, clock: Clock
-) -> Jobs:
+def jobs_of(settings: Settings, tasks: TaskService, books: Books, *, registry: TaskRegistry, clock: Clock) -> Jobs:
     """What analyses stored feedback. Raises ConfigurationError for a task that no prompt file gives."""
     if settings.feedback.task not in registry.names():
         known = ", ".join(registry.names())
         raise ConfigurationError(f"feedback.task: there is no such prompt; there are: {known}")
-    analyst = Analyst(tasks, books.runs, books.consumers, taxonomy_version=taxonomy.version)
+    analyst = Analyst(tasks, books.runs, books.consumers)
     return Jobs(
         analyst,
         books.runs,
@@ -270,6 +286,7 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObser
         liveness=liveness,
         feedback=FeedbackRepository(engine, clock),
         runs=RunRepository(engine, clock),
+        taxonomies=TaxonomyRepository(engine),
     )
 
 
@@ -329,14 +346,21 @@ def cache_of(settings: Settings, link: "RedisLink | None", *, clock: Clock) -> A
 
 
 def repeats_of(
-    settings: Settings, cache: AnswerCache, *, registry: TaskRegistry, admission: Admission, recorder: Recorder
+    settings: Settings,
+    cache: AnswerCache,
+    *,
+    registry: TaskRegistry,
+    taxonomy: TaxonomyFile,
+    admission: Admission,
+    books: Books,
 ) -> Repeats:
     """The bodies that are known by their bytes."""
     return Repeats(
         cache=cache,
         registry=registry,
+        taxonomy=taxonomy,
         admission=admission,
-        recorder=recorder,
+        recorder=books.recorder,
         max_bytes=settings.cache.max_bytes // 2,
         max_entries=settings.cache.max_entries,
     )

@@ -38,7 +38,7 @@ CALLS = """
     INSERT INTO calls SELECT {id}, {at}, 'consumer-' || (i % 20), 'task-' || (i / 20 % 8), 1, 'model-' || (i / 160 % 3),
         'openai/gpt-5-mini', CASE WHEN i % 97 = 0 THEN 'failed' ELSE 'ok' END, NULL, (i % 50 = 0), 812.345, 0, 1,
         612, 256, 0, 58, 12, (i % 2 = 2), CASE WHEN i % 31 = 0 THEN NULL ELSE {cost} END, {nothing}, NULL,
-        'answer', NULL FROM {numbers}
+        'answer', NULL, NULL FROM {numbers}
 """
 ATTEMPTS = """
     INSERT INTO attempts SELECT {id}, 1, 'openai/gpt-5-mini', 'openai/gpt-5-mini', 'answer', 'ok', NULL, 200, 'stop',

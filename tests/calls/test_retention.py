@@ -29,18 +29,22 @@ from feedback_gateway.calls.tables import attempts, calls, payloads, usage_rollu
 from feedback_gateway.clock import ManualClock
 from feedback_gateway.consumers.tables import budgets, consumers, keys
 from feedback_gateway.errors import Unavailable
+from feedback_gateway.feedback import tables as feedback
 from feedback_gateway.ledger.tables import ledger, reservations, spend
 from feedback_gateway.services import open_services
 from feedback_gateway.settings import Settings
 from feedback_gateway.storage.columns import UtcDateTime, metadata
 from feedback_gateway.storage.locks import lock_name
+from feedback_gateway.taxonomies.tables import taxonomy_decisions, taxonomy_versions
 
 MakeCall = Callable[..., Call]
 NOW = datetime(2026, 3, 18, 12, tzinfo=UTC)
 LOG, ROLLUPS = timedelta(days=30), timedelta(days=400)
 
 # They hold what somebody set up, or what is under way; traffic does not make them grow.
-LASTING = {consumers, budgets, keys, reservations}
+LASTING = {consumers, budgets, keys, reservations, taxonomy_versions, taxonomy_decisions}
+# What is stored stays until somebody takes it away.
+LASTING |= {feedback.feedback_items, feedback.runs, feedback.analyses, feedback.corrections, feedback.jobs}
 
 
 def retention(engine: Engine, clock: ManualClock | None = None) -> Retention:

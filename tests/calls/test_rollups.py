@@ -255,7 +255,7 @@ def test_calls_from_before_there_were_sums_are_added_up(
         make_call(created_at=NOON + timedelta(minutes=17 * index, microseconds=index), task=task, costs=(cost,))
         for index, (task, cost) in enumerate((task, cost) for task in "xyz" for cost in (tiny, None, large) * 60)
     ]
-    younger = ("client_call_id", "purpose", "beside")
+    younger = ("client_call_id", "purpose", "beside", "taxonomy_version")
     rows = [{name: value for name, value in call_row(call).items() if name not in younger} for call in old]
     with engine.begin() as connection:
         connection.execute(insert(calls), rows)

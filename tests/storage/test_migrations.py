@@ -15,6 +15,7 @@ from feedback_gateway.consumers import tables as _consumers  # noqa: F401 its ta
 from feedback_gateway.feedback import tables as _feedback  # noqa: F401 likewise
 from feedback_gateway.ledger import tables as _ledger  # noqa: F401 likewise
 from feedback_gateway.storage.engine import HEAD, open_engine, upgrade
+from feedback_gateway.taxonomies import tables as _taxonomies  # noqa: F401 likewise
 from tests.servers import PostgresServer
 
 METADATA = tables.calls.metadata

@@ -35,6 +35,7 @@ class CallsQuery(PageQuery):
     status: Literal["ok", "failed", "cancelled"] | None = None
     cached: Literal["true", "false"] | None = None
     prompt_version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    taxonomy_version: Name = None
     since: Moment = None
     until: Moment = None
 
@@ -77,6 +78,7 @@ def call_json(call: CallRecord) -> dict[str, Any]:
         "consumer": call.consumer,
         "task": call.task,
         "prompt_version": call.prompt_version,
+        "taxonomy_version": call.taxonomy_version,
         "model": call.model,
         "deployment": call.deployment,
         "status": call.status,

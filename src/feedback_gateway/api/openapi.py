@@ -16,6 +16,7 @@ from feedback_gateway.api.schemas import (
     ITEM_ID,
     MILLISECONDS,
     TASK_HEADERS,
+    TAXONOMY_VERSION,
     TEXT,
     WHOLE,
     Schema,
@@ -37,6 +38,7 @@ ANYTHING: Schema = {"description": "Anything else gets an error in its place; th
 TASK_ERRORS = (400, 401, 402, 403, 404, 410, 413, 415, 422, 429, 502, 504)
 TAGS = ("tasks", "openai", "feedback", "calls", "prompts", "admin", "health")
 EXAMPLE_ID = "01K2V8Q9ZT4M6N7P8R9S0T1V2W"
+EXAMPLE_TAXONOMY = "5d41402abc4b"
 
 
 async def read_document(request: Request, services: ServicesDep) -> Json:
@@ -135,6 +137,7 @@ def answer_schema(name: str, *, count: int) -> Schema:
         call_id=TEXT,
         task=TEXT | {"const": name},
         prompt_version=WHOLE,
+        taxonomy_version=TAXONOMY_VERSION,
         model=TEXT | {"description": "the alias that was asked"},
         deployment=TEXT | {"description": "the deployment that answered"},
         id=ITEM_ID,
@@ -175,6 +178,7 @@ def example_answer(task: Task) -> Schema:
         "call_id": EXAMPLE_ID,
         "task": task.name,
         "prompt_version": task.version,
+        "taxonomy_version": EXAMPLE_TAXONOMY if task.uses_taxonomy else None,
         "model": task.prompt.model,
         "deployment": "openai/gpt-5-mini",
         "id": None,

@@ -25,6 +25,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "call_id": answer.call_id,
         "task": answer.task,
         "prompt_version": answer.prompt_version,
+        "taxonomy_version": answer.taxonomy_version,
         "model": answer.model,
         "deployment": answer.deployment,
         "id": answer.id,

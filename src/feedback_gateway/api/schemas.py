@@ -43,6 +43,7 @@ PURPOSE: Schema = {
     "enum": ["answer", "shadow", "replay"],
     "description": "an answer that somebody asked for, another version beside it, or an earlier call once more",
 }
+TAXONOMY_VERSION = optional(TEXT) | {"description": "null for a task that asks no taxonomy"}
 CALL: Mapping[str, Schema] = {
     "call_id": TEXT,
     "client_call_id": optional(TEXT) | {"description": "the `x-call-id` that it was sent with"},
@@ -50,6 +51,7 @@ CALL: Mapping[str, Schema] = {
     "consumer": TEXT,
     "task": TEXT,
     "prompt_version": WHOLE,
+    "taxonomy_version": TAXONOMY_VERSION,
     "model": TEXT,
     "deployment": optional(TEXT),
     "status": TEXT | {"enum": ["ok", "failed", "cancelled"]},

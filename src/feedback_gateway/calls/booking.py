@@ -12,7 +12,8 @@ from sqlalchemy import Connection, RowMapping, delete, select
 
 from feedback_gateway.calls.models import NOTHING, Attempt, Call, Payload
 from feedback_gateway.calls.rollups import add_calls
-from feedback_gateway.calls.tables import attempts, calls, payloads
+from feedback_gateway.calls.suggestions import suggestions_of
+from feedback_gateway.calls.tables import attempts, calls, category_suggestions, payloads
 from feedback_gateway.ledger.models import Entry, Hold
 from feedback_gateway.ledger.repository import book, entries_of, release
 from feedback_gateway.ledger.tables import reservations
@@ -33,6 +34,7 @@ class Rows:
     calls: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
     payloads: list[dict[str, Any]]
+    suggestions: list[dict[str, Any]]
 
 
 def rows_of(batch: Sequence[Call], kept: Mapping[str, Payload]) -> Rows:
@@ -41,6 +43,7 @@ def rows_of(batch: Sequence[Call], kept: Mapping[str, Payload]) -> Rows:
         [call_row(call) for call in batch],
         [attempt_row(call, attempt) for call in batch for attempt in call.attempts],
         [{"call_id": call_id, "inputs": one.inputs, "result": one.result} for call_id, one in kept.items()],
+        suggestions_of(batch, kept),
     )
 
 
@@ -51,6 +54,7 @@ def insert_calls(connection: Connection, batch: Sequence[Call], rows: Rows) -> N
     insert_rows(connection, calls, rows.calls)
     insert_rows(connection, attempts, rows.attempts)
     insert_rows(connection, payloads, rows.payloads)
+    insert_rows(connection, category_suggestions, rows.suggestions)
     release(connection, held)
     book(connection, [entry for call in batch if (entry := entry_for(call, buried)) is not None])
     add_calls(connection, rows.calls, removed=taken_back)
@@ -168,6 +172,7 @@ def call_row(call: Call) -> dict[str, Any]:
         "client_call_id": None if call.origin is None else call.origin.client_call_id,
         "purpose": call.purpose,
         "beside": call.beside,
+        "taxonomy_version": call.taxonomy_version,
     }
 
 

@@ -159,6 +159,7 @@ class Call:
     purpose: CallPurpose = "answer"
     beside: str | None = None
     dropped_evidence: int = 0
+    taxonomy_version: str | None = None
     budgets: tuple[Budget, ...] = ()
     is_held: bool = False
     held_usd: Decimal | None = None

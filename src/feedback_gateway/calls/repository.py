@@ -27,7 +27,7 @@ LARGEST_INTEGER = 2**31 - 1
 DIGITS = re.compile(r"[0-9]{1,10}")
 POSITION = re.compile(rb"(-?[0-9]{1,18}) ([0-9A-Za-z-]{1,64})")
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-NAMES = ("consumer", "task", "model", "deployment", "status", "client_call_id", "purpose")
+NAMES = ("consumer", "task", "model", "deployment", "status", "client_call_id", "purpose", "taxonomy_version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,7 @@ class CallRecord:
     client_call_id: str | None
     purpose: str
     beside: str | None
+    taxonomy_version: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,7 @@ class CallFilters:
     purpose: str | None = None
     cached: bool | None = None
     prompt_version: int | None = None
+    taxonomy_version: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 

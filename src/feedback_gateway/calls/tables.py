@@ -34,6 +34,7 @@ calls = Table(
     Column("client_call_id", Text),
     Column("purpose", Text, nullable=False, server_default="answer"),
     Column("beside", String(26)),
+    Column("taxonomy_version", String(12)),
     sqlite_with_rowid=False,
 )
 Index("ix_calls_created_at_call_id", calls.c.created_at, calls.c.call_id)
@@ -84,6 +85,17 @@ payloads = Table(
     Column("call_id", String(26), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
     Column("inputs", Text, nullable=False),
     Column("result", Text),
+)
+
+# What a model would have called the category that it missed, of the calls whose texts are kept; `text_digest` tells
+# texts apart that say the same.
+category_suggestions = Table(
+    "category_suggestions",
+    metadata,
+    Column("call_id", String(26), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+    Column("suggestion", Text, nullable=False),
+    Column("text_digest", String(32), nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # The calls' sums by hour and by day (`grain`), so that a report need not read the calls. `cost_usd` adds up what is

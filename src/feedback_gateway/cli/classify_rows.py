@@ -251,10 +251,10 @@ def build_writer(
 
 def label_choices(services: Services, task: Task) -> dict[tuple[str, ...], tuple[str, ...]]:
     """The values that the configured taxonomy leaves to a result."""
-    schema = task.answer_schema({"taxonomy": services.taxonomy.as_json()})
+    schema = task.answer_schema({"taxonomy": services.taxonomy.current.as_json()})
     enumerations = {path: schema_at(schema, path).get("enum", ()) for path in schema_paths(schema) if path}
     choices = {path: tuple(value for value in values if value) for path, values in enumerations.items()}
-    return {**choices, ("route", "team"): tuple(team.name for team in services.taxonomy.teams)}
+    return {**choices, ("route", "team"): tuple(team.name for team in services.taxonomy.current.teams)}
 
 
 async def answers(run: Run, services: Services, task: Task, rows: Iterator[Row]) -> Outcomes:

@@ -9,7 +9,16 @@ from typing import Any, BinaryIO, Protocol
 
 from feedback_gateway.calls.spreadsheets import guarded
 
-ANSWER_COLUMNS = ("call_id", "task", "prompt_version", "model", "deployment", "cached", "latency_ms")
+ANSWER_COLUMNS = (
+    "call_id",
+    "task",
+    "prompt_version",
+    "taxonomy_version",
+    "model",
+    "deployment",
+    "cached",
+    "latency_ms",
+)
 USAGE_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
 MORE = "more"
 RESERVED = frozenset({*ANSWER_COLUMNS, "result", "usage", "error", "line", MORE})

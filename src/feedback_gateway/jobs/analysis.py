@@ -23,15 +23,12 @@ Done = tuple[Run, Outcome]
 
 
 class Analyst:
-    """Does the work. `taxonomy_version` is of the taxonomy that answers are made with."""
+    """Does the work."""
 
-    def __init__(
-        self, tasks: TaskService, runs: RunRepository, consumers: Consumers, *, taxonomy_version: str | None
-    ) -> None:
+    def __init__(self, tasks: TaskService, runs: RunRepository, consumers: Consumers) -> None:
         self._tasks = tasks
         self._runs = runs
         self._consumers = consumers
-        self._taxonomy_version = taxonomy_version
 
     async def analyse(self, bundle: str, *, hold: Hold) -> None:
         """Give every run of `bundle` that has none an outcome. Doing it twice does nothing twice.
@@ -70,7 +67,7 @@ class Analyst:
             return outcome_of(answer.error, tries=tries)
         return Found(
             prompt_version=answer.prompt_version,
-            taxonomy_version=self._taxonomy_version,
+            taxonomy_version=answer.taxonomy_version,
             model=answer.model,
             call_id=answer.call_id,
             result=dict(answer.result),

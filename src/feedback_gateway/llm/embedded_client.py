@@ -14,6 +14,10 @@ from feedback_gateway.errors import ProviderRejected, TaskUnsupported
 from feedback_gateway.llm.models import Completion, CompletionRequest, Usage
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from feedback_gateway.embedded.embedders import Embedder
     from feedback_gateway.embedded.student import Student, StudentAnswer
 
 UNSUPPORTED = (
@@ -140,6 +144,22 @@ def load_student() -> "Student":
     from feedback_gateway.embedded.student import Student  # noqa: PLC0415 a process without it stays small
 
     return Student.load()
+
+
+def names_alike(names: Sequence[str]) -> "npt.NDArray[np.bool_]":
+    """Which names say about the same, shape (len(names), len(names)); loads the embedder alone. Blocks."""
+    embedder = load_names_embedder()
+    rows = embedder.embed(names)
+    table: npt.NDArray[np.bool_] = rows @ rows.T >= embedder.alike
+    return table
+
+
+@functools.cache
+def load_names_embedder() -> "Embedder":
+    """The embedder, once a process."""
+    from feedback_gateway.embedded.embedders import default_embedder, load_embedder  # noqa: PLC0415 likewise
+
+    return load_embedder(default_embedder())
 
 
 def ask_each(student: "Student", requests: Sequence[CompletionRequest]) -> "list[StudentAnswer | Exception]":

@@ -13,10 +13,14 @@ from feedback_gateway.llm.models import Role
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One message of a prompt; sections are split in the file, so no text that is rendered can open another."""
+    """One message of a prompt; sections are split in the file, so no text that is rendered can open another.
+
+    `names` are the inputs that it really uses.
+    """
 
     role: Role
     template: Template = field(repr=False, compare=False)
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

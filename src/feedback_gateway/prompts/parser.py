@@ -14,7 +14,7 @@ from feedback_gateway.llm.models import Role
 from feedback_gateway.prompts.marked_yaml import Marked, MarkedError, read_marked
 from feedback_gateway.prompts.models import Prompt, Section
 from feedback_gateway.prompts.schemas import SchemaRefused, check_schema, check_sources
-from feedback_gateway.prompts.templates import TemplateRefused, compile_template
+from feedback_gateway.prompts.templates import TemplateRefused, compile_template, names_in
 
 MAX_BYTES = 256 * 1024
 FILE_NAME = re.compile(r"(?P<name>[a-z][a-z0-9-]{0,62})\.v(?P<version>[1-9][0-9]{0,5})\.prompt")
@@ -182,7 +182,7 @@ def read_sections(path: Path, lines: list[str], *, first: int, variables: frozen
             template = compile_template(source, variables=variables)
         except TemplateRefused as refused:
             raise PromptError(path, start + refused.line, refused.reason) from None
-        yield Section(ROLES[[role.title() for role in ROLES].index(heading)], template)
+        yield Section(ROLES[[role.title() for role in ROLES].index(heading)], template, names_in(source))
 
 
 def check_order(path: Path, lines: list[str], starts: list[int]) -> None:

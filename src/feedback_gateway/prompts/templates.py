@@ -175,6 +175,11 @@ def compile_template(source: str, *, variables: frozenset[str]) -> Template:
     return Template.from_code(made, code, {})
 
 
+def names_in(source: str) -> frozenset[str]:
+    """The inputs that a section, which can be compiled, uses."""
+    return frozenset(meta.find_undeclared_variables(environment().parse(source)))
+
+
 def check(tree: nodes.Template, *, variables: frozenset[str]) -> None:
     """Refuse every node that is not on the lists, and every name that is no input."""
     for count, node in enumerate(walk(tree)):

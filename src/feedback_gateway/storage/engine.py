@@ -19,7 +19,7 @@ from feedback_gateway.storage.forks import leave_connections_to_parents
 
 logger = logging.getLogger(__name__)
 
-HEAD = "0005"
+HEAD = "0006"
 RETRY_AFTER_S = 1.0
 
 

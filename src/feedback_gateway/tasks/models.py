@@ -12,6 +12,7 @@ from feedback_gateway.ledger.models import Standing as BudgetStanding
 from feedback_gateway.observability.models import Origin
 from feedback_gateway.ratelimits.models import Standing as RateStanding
 from feedback_gateway.tasks.registry import Task
+from feedback_gateway.tasks.taxonomy import Taxonomy
 
 CacheMode = Literal["use", "bypass", "refresh"]
 
@@ -49,12 +50,14 @@ class Preference:
 class Repeat:
     """What it takes to give a stored answer again to the very same request, without reading that.
 
-    `version` is the prompt version that was asked for, `tokens` what the call counts as against limits, `saved_usd`
-    what the stored answer cost; `inputs`, `result` and `texts` are for the log.
+    `version` is the prompt version that was asked for, `configured` the taxonomy that serves, `tokens` what the call
+    counts as against limits, `saved_usd` what the stored answer cost; `inputs`, `result`, `texts` are for the log.
     """
 
     task: Task
     version: int | None
+    configured: Taxonomy
+    taxonomy_version: str | None
     model: str
     kept: KeptAs
     deployment: str
@@ -71,13 +74,15 @@ class Repeat:
 class Answer:
     """The checked answer for one item, with what it cost.
 
-    `standing` is how the tightest rate limit of the consumer stands; `warnings` are budgets near their limit. `repeat`
-    is there where the same request may be answered from the cache without being read.
+    `taxonomy_version` is None for a task that asks no taxonomy. `standing` is how the tightest rate limit of the
+    consumer stands; `warnings` are budgets near their limit. `repeat` is there where the same request may be answered
+    from the cache without being read.
     """
 
     call_id: str
     task: str
     prompt_version: int
+    taxonomy_version: str | None
     model: str
     deployment: str
     id: str | int | None

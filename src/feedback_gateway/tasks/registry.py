@@ -60,6 +60,12 @@ class Task:
         """The version of its prompt."""
         return self.prompt.version
 
+    @property
+    def uses_taxonomy(self) -> bool:
+        """Whether its answers depend on the taxonomy."""
+        used = any(SHARED in section.names for section in self.prompt.sections)
+        return used or any(path.split(".")[0] == SHARED for path in self._paths)
+
     def check_item(self, inputs: Mapping[str, Any]) -> tuple[Problem, ...]:
         """Every place where one item's own inputs (no id, metadata, options) do not fit; no value is repeated."""
         if self._inputs.is_valid(inputs):

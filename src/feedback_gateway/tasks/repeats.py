@@ -16,6 +16,7 @@ from feedback_gateway.observability.models import Origin
 from feedback_gateway.ratelimits.models import Standing
 from feedback_gateway.tasks.models import Repeat
 from feedback_gateway.tasks.registry import TaskRegistry
+from feedback_gateway.tasks.taxonomy_file import TaxonomyFile
 
 LONGEST_BODY = 64_000
 """Bytes; longer ones are seldom sent twice, and are read again."""
@@ -55,6 +56,7 @@ class Repeats:
         *,
         cache: AnswerCache,
         registry: TaskRegistry,
+        taxonomy: TaxonomyFile,
         admission: Admission,
         recorder: Recorder,
         max_bytes: int,
@@ -62,6 +64,7 @@ class Repeats:
     ) -> None:
         self._cache = cache
         self._registry = registry
+        self._taxonomy = taxonomy
         self._admission = admission
         self._recorder = recorder
         self._known: Shelf[Known] = Shelf(max_bytes=max_bytes, max_entries=max_entries, now=cache.clock.monotonic)
@@ -89,7 +92,7 @@ class Repeats:
         ) as call:
             call.inputs, call.result, call.texts = repeat.inputs, repeat.result, repeat.texts
             call.cached, call.saved_usd, call.deployment = True, repeat.saved_usd, repeat.deployment
-            call.dropped_evidence = repeat.dropped
+            call.dropped_evidence, call.taxonomy_version = repeat.dropped, repeat.taxonomy_version
             self._cache.hits += 1
         return Hit(
             call_id=call.call_id,
@@ -114,7 +117,9 @@ class Repeats:
         return hashed.digest()
 
     def _is_current(self, repeat: Repeat) -> bool:
-        """Whether the task is what it was: its prompt file may have changed."""
+        """Whether the task is what it was: its prompt file may have changed, or the taxonomy."""
+        if repeat.configured is not self._taxonomy.current:
+            return False
         try:
             return self._registry.get(repeat.task.name, repeat.version) is repeat.task
         except GatewayError:

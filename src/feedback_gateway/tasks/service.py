@@ -27,6 +27,7 @@ from feedback_gateway.tasks.registry import Task, TaskRegistry
 from feedback_gateway.tasks.rollout import Deprecations, Rollout
 from feedback_gateway.tasks.shadows import Shadows
 from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
+from feedback_gateway.tasks.taxonomy_file import TaxonomyFile
 from feedback_gateway.tasks.twins import Twins
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class TaskService:
         recorder: Recorder,
         admission: Admission,
         redactor: Redactor | None,
-        taxonomy: Taxonomy,
+        taxonomy: TaxonomyFile,
         preferences: Mapping[str, Preference],
         rollouts: Mapping[str, Rollout],
         shadows: Shadows,
@@ -173,7 +174,7 @@ class TaskService:
         order, parsed = self._order(name, consumer=consumer, options=options), parse_item(item)
         inputs = self._checked_inputs(order.task, parsed)
         masked = inputs if self._redactor is None else self._redactor.session().mask(inputs)
-        return self._request(order, masked, self._taxonomy_for(order.task, parsed.inputs))
+        return self._request(order, masked, taxonomy_for(order.task, parsed.inputs, configured=self._taxonomy.current))
 
     def resolve(self, name: str, *, consumer: Consumer, options: CallOptions) -> tuple[int, str]:
         """The prompt version and the alias that answer. Raises UnknownTask, InvalidRequest or Forbidden."""
@@ -233,11 +234,13 @@ class TaskService:
 
     async def _outcome(self, order: Order, raw: object) -> Answer | Failure:
         call: Call | None = None
+        configured = self._taxonomy.current
         try:
             self._admission.look(order.consumer)
             order = order if order.rollout is None else self._order_of(order, raw, order.rollout)
             item = parse_item(raw)
-            taxonomy = self._taxonomy_for(order.task, item.inputs)
+            taxonomy = taxonomy_for(order.task, item.inputs, configured=configured)
+            taxonomy_version = taxonomy.version if order.task.uses_taxonomy else None
             inputs = self._checked_inputs(order.task, item)
             mask = None if self._redactor is None else self._redactor.session()
             request = self._request(order, inputs if mask is None else mask.mask(inputs), taxonomy)
@@ -254,6 +257,7 @@ class TaskService:
                 origin=order.options.origin,
             ) as call:
                 call.inputs, call.purpose, call.beside = item.inputs, order.options.purpose, order.options.beside
+                call.taxonomy_version = taxonomy_version
                 completion = await order.client.complete(request, call)
                 if mask is not None:
                     completion = replace(completion, value=mask.restore(completion.value))
@@ -271,6 +275,7 @@ class TaskService:
             call_id=call.call_id,
             task=order.task.name,
             prompt_version=order.task.prompt.version,
+            taxonomy_version=taxonomy_version,
             model=order.model,
             deployment=call.deployment or "",
             id=item.id,
@@ -280,7 +285,7 @@ class TaskService:
             receipt=call.receipt(),
             standing=standing,
             warnings=call.warnings,
-            repeat=repeat_of(order, call, tokens=tokens),
+            repeat=repeat_of(order, call, tokens=tokens, configured=configured),
         )
 
     def _request(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> CompletionRequest:
@@ -313,21 +318,6 @@ class TaskService:
             reviewed="needs_review" in order.task.result_schema["properties"],
         )
 
-    def _taxonomy_for(self, task: Task, inputs: Mapping[str, Any]) -> Taxonomy:
-        """The request's own taxonomy, where the task takes one, else the configured one.
-
-        What a request's taxonomy does not speak of, teams and rules or severities, is as configured.
-        """
-        given = inputs.get("taxonomy")
-        if given is None or "taxonomy" not in task.prompt.input_schema["properties"]:
-            return self._taxonomy
-        own, configured = parse_taxonomy(given, where="taxonomy"), self._taxonomy
-        if not own.severities:
-            own = replace(own, severities=configured.severities)
-        if own.teams or own.rules or own.default_team:
-            return own
-        return replace(own, teams=configured.teams, rules=configured.rules, default_team=configured.default_team)
-
     def _checked_inputs(self, task: Task, item: Item) -> Mapping[str, Any]:
         """The inputs in the one form that the task works on, but for the taxonomy."""
         problems = [
@@ -351,6 +341,22 @@ class TaskService:
         return remaining
 
 
+def taxonomy_for(task: Task, inputs: Mapping[str, Any], *, configured: Taxonomy) -> Taxonomy:
+    """The request's own taxonomy, where the task takes one, else the configured one.
+
+    What a request's taxonomy does not speak of, teams and rules or severities, is as configured.
+    """
+    given = inputs.get("taxonomy")
+    if given is None or "taxonomy" not in task.prompt.input_schema["properties"]:
+        return configured
+    own = parse_taxonomy(given, where="taxonomy")
+    if not own.severities:
+        own = replace(own, severities=configured.severities)
+    if own.teams or own.rules or own.default_team:
+        return own
+    return replace(own, teams=configured.teams, rules=configured.rules, default_team=configured.default_team)
+
+
 def policy_of(options: CallOptions, prompt: Prompt) -> CachePolicy:
     """How stored answers are treated, by the caller's word and the prompt's time."""
     return CachePolicy(
@@ -360,13 +366,15 @@ def policy_of(options: CallOptions, prompt: Prompt) -> CachePolicy:
     )
 
 
-def repeat_of(order: Order, call: Call, *, tokens: int) -> Repeat | None:
+def repeat_of(order: Order, call: Call, *, tokens: int, configured: Taxonomy) -> Repeat | None:
     """What answers the same request again, where its answer is stored and may be given."""
     if call.kept_as is None or call.inputs is None or call.result is None or order.options.cache != "use":
         return None
     return Repeat(
         task=order.task,
         version=order.version,
+        configured=configured,
+        taxonomy_version=call.taxonomy_version,
         model=order.model,
         kept=call.kept_as,
         deployment=call.deployment or "",

@@ -9,13 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from feedback_gateway.errors import ConfigurationError, InvalidRequest
+from feedback_gateway.errors import ConfigurationError, InvalidRequest, Problem
 from feedback_gateway.prompts.marked_yaml import MarkedError, read_marked
 from feedback_gateway.tasks.taxonomy_reader import Loc, Names, Reader, folded
 
 SEVERITIES = ("critical", "major", "minor", "enhancement")
 SENTIMENTS = ("positive", "neutral", "negative", "mixed")
-FIELDS = ("categories", "severities", "teams", "rules", "default_team", "version")
+FIELDS = ("categories", "severities", "teams", "rules", "default_team", "version", "label")
 EMPTY: Mapping[str, Any] = {"severities": [], "teams": [], "rules": [], "default_team": None}
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_CATEGORIES = 500
@@ -78,6 +78,8 @@ class Taxonomy:
     teams: tuple[Team, ...] = ()
     rules: tuple[Rule, ...] = ()
     default_team: str | None = None
+    label: str | None = None
+    """What its author calls this version, where they wrote `version`; no part of what makes a version."""
 
     @cached_property
     def version(self) -> str:
@@ -91,7 +93,7 @@ class Taxonomy:
 
     @cached_property
     def _json(self) -> dict[str, Any]:
-        return {**EMPTY, **self._content, "version": self.version}
+        return {**EMPTY, **self._content, "version": self.version, **({"label": self.label} if self.label else {})}
 
     @cached_property
     def _content(self) -> dict[str, Any]:
@@ -119,26 +121,62 @@ def parse_taxonomy(data: object, *, where: str = "taxonomy") -> Taxonomy:
 
 def load_taxonomy(path: Path | None = None) -> Taxonomy:
     """Read a taxonomy from a YAML file, the built-in one by default. Raises ConfigurationError with file and line."""
-    file = resources.files(__package__).joinpath("taxonomy.yaml") if path is None else path
+    taxonomy, problems = scan_taxonomy(path)
+    if taxonomy is None:
+        others = len(problems) - 1
+        more = f" (and {others} more {'errors' if others > 1 else 'error'})" if others else ""
+        raise ConfigurationError(f"{problems[0]}{more}")
+    return taxonomy
+
+
+def scan_taxonomy(path: Path | None = None) -> tuple[Taxonomy | None, tuple[str, ...]]:
+    """The taxonomy of a file, or None and every flaw of it as `file:line: reason`."""
+    file = source_of(path)
+    try:
+        return taxonomy_in(read_bytes(path), name=str(file)), ()
+    except ConfigurationError as error:
+        return None, (error.detail,)
+    except InvalidRequest as error:
+        return None, tuple(f"{file}:{one.loc[0]}: {one.msg}" for one in error.problems)
+
+
+def source_of(path: Path | None) -> Path:
+    """The file itself, the built-in one where none is named."""
+    return Path(str(resources.files(__package__).joinpath("taxonomy.yaml"))) if path is None else path
+
+
+def read_bytes(path: Path | None) -> bytes:
+    """What a taxonomy file holds. Raises ConfigurationError."""
+    file = source_of(path)
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ConfigurationError(f"{file}:1: is larger than {MAX_FILE_BYTES // 1024} KiB")
-        marked = read_marked(content.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror or error}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigurationError(f"{file}:1: is larger than {MAX_FILE_BYTES // 1024} KiB")
+    return content
+
+
+def taxonomy_in(content: bytes, *, name: str) -> Taxonomy:
+    """The taxonomy in a file of this `name`.
+
+    Raises ConfigurationError for what is no YAML, and InvalidRequest whose problems are each of a line.
+    """
+    try:
+        marked = read_marked(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{file}:1: is no UTF-8 text") from None
+        raise ConfigurationError(f"{name}:1: is no UTF-8 text") from None
     except MarkedError as error:
-        raise ConfigurationError(f"{file}:{error.line}: {error.reason}") from None
+        raise ConfigurationError(f"{name}:{error.line}: {error.reason}") from None
     try:
         return parse_taxonomy(marked.data, where="")
     except InvalidRequest as error:
-        first, more = error.problems[0], len(error.problems) - 1
-        place = ".".join(str(part) for part in first.loc) or "the file"
-        others = f" (and {more} more {'errors' if more > 1 else 'error'})" if more else ""
-        raise ConfigurationError(f"{file}:{marked.line(first.loc)}: {place}: {first.msg}{others}") from None
+        problems = [
+            Problem((marked.line(one.loc),), f"{'.'.join(str(part) for part in one.loc) or 'the file'}: {one.msg}")
+            for one in error.problems
+        ]
+        raise InvalidRequest(error.detail, problems=problems) from None
 
 
 def read_taxonomy(reader: Reader, data: object, loc: Loc) -> Taxonomy:
@@ -164,7 +202,21 @@ def read_taxonomy(reader: Reader, data: object, loc: Loc) -> Taxonomy:
     }
     rules = read_rules(reader, fields.get("rules"), (*loc, "rules"), labels=labels, teams=team_names)
     default_team = reader.choice(fields.get("default_team"), (*loc, "default_team"), team_names)
-    return Taxonomy(categories=categories, severities=severities, teams=teams, rules=rules, default_team=default_team)
+    made = Taxonomy(categories=categories, severities=severities, teams=teams, rules=rules, default_team=default_team)
+    label = read_version(reader, fields.get("label"), (*loc, "label"))
+    written = read_version(reader, fields.get("version"), (*loc, "version"))
+    if not label and written and not reader.problems and written != made.version:
+        label = written
+    return replace(made, label=label)
+
+
+def read_version(reader: Reader, value: object, loc: Loc) -> str | None:
+    """A number or a name of one line, None where there is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if value is None or value == "":
+        return None
+    return reader.name(value, loc) or None
 
 
 def read_categories(reader: Reader, value: object, loc: Loc) -> tuple[Category, ...]:
