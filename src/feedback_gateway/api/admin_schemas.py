@@ -86,7 +86,24 @@ DEPLOYMENT = record(
     failures=WHOLE,
     cooldowns=WHOLE,
 )
+CONTENT: Schema = {"type": "object", "description": "as a taxonomy file says it"}
+PROPOSAL = record(
+    id=TEXT,
+    name=TEXT,
+    names=listed(TEXT) | {"description": "every way to write it that models came up with"},
+    items=WHOLE,
+    people=WHOLE | {"description": "those of stored feedback whose author is known"},
+    examples=listed(TEXT) | {"maxItems": 5, "description": "what users wrote, word for word"},
+    rejected_at=optional(MOMENT),
+)
+ACCEPTED = record(category=TEXT, parent=optional(TEXT), taxonomy_version=TEXT, previous_version=TEXT, was_there=FLAG)
 COMPONENTS: Mapping[str, Schema] = {
+    "Taxonomy": record(version=TEXT, label=optional(TEXT), broken=optional(TEXT), content=CONTENT),
+    "TaxonomyVersion": record(version=TEXT, label=optional(TEXT), first_seen_at=MOMENT, content=CONTENT),
+    "TaxonomyVersionPage": page_of(ref("TaxonomyVersion")),
+    "Proposal": PROPOSAL,
+    "ProposalPage": page_of(ref("Proposal")),
+    "AcceptedProposal": ACCEPTED,
     "Budget": record(**BUDGET),
     "Consumer": record(**CONSUMER),
     "ConsumerDetail": record(**CONSUMER, standings=listed(STANDING)),

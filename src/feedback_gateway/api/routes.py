@@ -26,6 +26,7 @@ from feedback_gateway.api import (
     openapi,
     prompts,
     schemas,
+    taxonomy,
     usage,
 )
 from feedback_gateway.api.admin_bodies import (
@@ -42,6 +43,7 @@ from feedback_gateway.api.error_handlers import problem_response
 from feedback_gateway.api.passthrough import ModelsEndpoint, PassthroughEndpoint
 from feedback_gateway.api.shortcuts import Shortcuts
 from feedback_gateway.api.tasks import TaskEndpoint
+from feedback_gateway.api.taxonomy import WishBody
 from feedback_gateway.consumers.models import Caller
 from feedback_gateway.errors import MethodNotAllowed, NotFound
 from feedback_gateway.passthrough.bodies import read_chat, read_embeddings
@@ -135,6 +137,17 @@ PAGES = (
     admins("POST", "/keys/{key_id}/rotate", admin.rotate_key, created("NewKey", 404, 409), body=RotationBody),
     admins("GET", "/ledger", admin.list_ledger, changed("LedgerPage", 404), query=refuse_repeated),
     admins("POST", "/ledger", admin.correct, created("LedgerEntry", 404), body=CorrectionBody),
+    admins("GET", "/taxonomy", taxonomy.read_taxonomy, changed("Taxonomy")),
+    admins("GET", "/taxonomy/versions", taxonomy.list_versions, changed("TaxonomyVersionPage")),
+    admins("GET", "/taxonomy/proposals", taxonomy.list_proposals, changed("ProposalPage"), query=refuse_repeated),
+    admins(
+        "POST",
+        "/taxonomy/proposals/{proposal_id}/accept",
+        taxonomy.accept_proposal,
+        changed("AcceptedProposal", 404, 409, *BODY),
+        body=WishBody,
+    ),
+    admins("POST", "/taxonomy/proposals/{proposal_id}/reject", taxonomy.reject_proposal, changed("Proposal", 404)),
     admins("GET", "/deployments", deployments.list_deployments, changed("DeploymentPage")),
     public("/health/live", health.live, "health", schemas.answers("Live", 422)),
     public("/health/ready", health.ready, "health", schemas.answers("Ready", 422)),

@@ -24,6 +24,7 @@ from feedback_gateway.cli import (
     prompts,
     replay,
     serve,
+    taxonomy,
     usage,
     worker,
 )
@@ -125,6 +126,7 @@ app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(prompts.app, name="prompts")
+app.add_typer(taxonomy.app, name="taxonomy")
 app.add_typer(consumers.app, name="consumers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")

@@ -23,6 +23,7 @@ from feedback_gateway.tasks.models import CallOptions
 from feedback_gateway.tasks.opening import deprecations_of, rollouts_of
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.taxonomy import load_taxonomy
+from feedback_gateway.tasks.taxonomy_checks import warnings_of
 
 FENCE = "0" * 16
 LIVE_ITEM = {"text": "The app crashes when I open it."}
@@ -123,7 +124,9 @@ def taxonomy(settings: Settings) -> Iterator[Finding]:
     examples = sum(len(category.examples) for category in found.categories)
     counts = f"{len(found.categories)} categories, {examples} examples"
     routing = f"{len(found.teams)} teams, {len(found.rules)} rules"
-    yield Finding(state="ok", part="taxonomy", message=f"{counts}, {routing}")
+    yield Finding(state="ok", part="taxonomy", message=f"version {found.version}: {counts}, {routing}")
+    for warning in warnings_of(found):
+        yield Finding(state="warn", part="taxonomy", message=warning, mend="see `feedback-gateway taxonomy check`")
 
 
 def renderings(registry: TaskRegistry, settings: Settings) -> Iterator[Finding]:
