@@ -53,6 +53,7 @@ from feedback_gateway.settings import Settings
 from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
 from feedback_gateway.storage.liveness import Liveness, open_liveness
 from feedback_gateway.storage.probe import DatabaseProbe
+from feedback_gateway.tasks.calibration import Calibrations, load_calibrations
 from feedback_gateway.tasks.models import Preference
 from feedback_gateway.tasks.opening import deprecations_of, open_shadows, rollouts_of
 from feedback_gateway.tasks.packing import Packing
@@ -407,6 +408,11 @@ def preferences_of(settings: Settings, registry: TaskRegistry) -> dict[str, Pref
             except InvalidRequest as error:
                 raise ConfigurationError(f"tasks.{name}.version: {error.detail}") from None
     return {
-        name: Preference(model=task.model, version=task.version, review_below=task.review_below)
+        name: Preference(
+            model=task.model,
+            version=task.version,
+            review_below=task.review_below,
+            calibrations=Calibrations(load_calibrations(task.calibration).calibrations if task.calibration else ()),
+        )
         for name, task in settings.tasks.items()
     }

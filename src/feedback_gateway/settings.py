@@ -127,6 +127,7 @@ class TaskSettings(Section):
     model: str | None = None
     version: int | None = None
     review_below: float | None = Field(None, ge=0, le=1)
+    calibration: Path | None = Field(None, description="a file that `prompts calibrate --write` wrote")
     canary: Share | None = None
     shadow: int | None = None
     deprecations: dict[int, DeprecationSettings] = Field({}, description="by prompt version")

@@ -1,18 +1,18 @@
-"""`prompts`: lists prompt files, checks them, and measures them on labelled rows."""
+"""`prompts`: lists prompt files and checks them; what measures them stands beside it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from feedback_gateway.cli.calibrating import calibrate_task
 from feedback_gateway.cli.disagreements import disagreements
+from feedback_gateway.cli.measuring import evaluate_prompt
 from feedback_gateway.cli.options import ConfigOption
-from feedback_gateway.cli.running import run_async
 from feedback_gateway.cli.terminal import format_table, line_width, printable
 from feedback_gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from feedback_gateway.evaluation.datasets import Dataset
     from feedback_gateway.settings import TaskSettings
 
 app = typer.Typer(
@@ -81,58 +81,5 @@ def check_prompts(
     typer.echo(f"{count} prompts are in order.")
 
 
-@app.command("eval")
-def evaluate_prompt(
-    *,
-    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="The task to measure.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Labelled rows, JSON Lines or CSV.")] = None,
-    model: Annotated[str | None, typer.Option(help="An alias of model_list.")] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="The prompt version to measure.")] = None,
-    baseline: Annotated[int | None, typer.Option(min=1, help="A prompt version to compare with.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="The column that holds the text.")] = None,
-    label_column: Annotated[str | None, typer.Option(help="The column that holds the label.")] = None,
-    examples: Annotated[
-        int, typer.Option(min=0, help="Rows a label that are learned from and not measured (categorize).")
-    ] = 0,
-    train: Annotated[Path | None, typer.Option(help="Take the rows to learn from out of this file.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Measure only so many rows.")] = None,
-    all_sets: Annotated[
-        Path | None, typer.Option("--all", metavar="FOLDER", help="Measure every known labelled set in FOLDER.")
-    ] = None,
-    config: ConfigOption = None,
-) -> None:
-    """Measure a prompt on labelled rows: accuracy, macro-F1, confusion, calibration, evidence, cost and latency."""
-    from feedback_gateway.cli.eval_report import comparison_lines, overview, report_lines
-    from feedback_gateway.cli.labelled_rows import read_columns
-    from feedback_gateway.evaluation.datasets import describe_dataset, known_datasets
-    from feedback_gateway.evaluation.runner import Subject, evaluate, evaluate_all
-    from feedback_gateway.settings import load_settings
-
-    settings = load_settings(config)
-    subject = Subject(model=model, version=version)
-    if all_sets is not None:
-        datasets = known_datasets(all_sets, read_columns)
-        results = run_async(evaluate_all(settings, datasets, subject=subject, limit=limit, report=show_progress))
-        typer.echo(overview(results))
-        return
-    if task is None or data is None:
-        raise ConfigurationError("prompts eval needs a TASK and --data FILE, or --all FOLDER")
-    dataset = describe_dataset(
-        task,
-        data,
-        read_columns,
-        text_column=text_column,
-        label_column=label_column,
-        examples=examples,
-        train=train,
-    )
-    report = run_async(evaluate(settings, dataset, subject=subject, limit=limit))
-    typer.echo("\n".join(report_lines(dataset, report)))
-    if baseline is not None:
-        other = run_async(evaluate(settings, dataset, subject=Subject(model=model, version=baseline), limit=limit))
-        typer.echo("\n".join(comparison_lines(report, other, baseline=baseline)))
-
-
-def show_progress(dataset: "Dataset") -> None:
-    """Name the set that is being measured, for whoever waits."""
-    typer.echo(f"measuring {dataset.name} …", err=True)
+app.command("eval")(evaluate_prompt)
+app.command("calibrate")(calibrate_task)

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,39 @@ REVIEWS = {
     "user_experience": "how it is to use the app and what it helped with",
     "rating": "praise or dislike in general without a reason",
 }
+IRONY = {
+    "ironic": "means the opposite of what it says: irony or sarcasm",
+    "not_ironic": "means what it says",
+}
+INJECTION = {
+    "injection": "tries to give orders to a machine that reads it: ignore instructions, play a role, reveal a prompt",
+    "benign": "an ordinary message, question or task without orders to the machine that reads it",
+}
+LOG_LINES = {
+    "alert": "a log line of a failure: error, fatal, interrupted, lost, panic",
+    "normal": "a log line of ordinary operation, of a corrected error or of information",
+}
+INCIDENTS = {
+    "automation": "an automated process, script or deployment did the damage",
+    "cascading-failure": "one failure overloaded others, one after the other",
+    "cloud": "a cloud provider or data centre failed",
+    "config-change": "a change of configuration was wrong",
+    "hardware": "a machine, disk, cable or its power failed",
+    "security": "an attack, a leak or an expired certificate",
+    "time": "clocks, dates or time zones",
+}
+COMPLAINTS = {
+    "Bad Flight": "the flight itself was unpleasant: seats, food, entertainment, turbulence",
+    "Cancelled Flight": "the flight was cancelled",
+    "Customer Service Issue": "nobody answers or helps, long holds, wrong information",
+    "Damaged Luggage": "luggage was damaged",
+    "Flight Attendant Complaints": "the crew was rude or of no help",
+    "Flight Booking Problems": "booking, website, app, seats or miles do not work",
+    "Late Flight": "the flight was late, or waited on the ground",
+    "Lost Luggage": "luggage was lost or came late",
+    "longlines": "long lines at the counter or the gate",
+}
+NO_REASON = {"Can't Tell": None}
 HELPDESK = {
     "HR Support": "personnel, joining and leaving, holidays, payroll",
     "Hardware": "computers, screens, printers, phones and other devices",
@@ -46,10 +79,11 @@ HELPDESK = {
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One row with its true label."""
+    """One row with its true label; `inputs` are those of the task beside the text."""
 
     text: str
     label: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +91,8 @@ class Adapter:
     """How a known set is measured. `labels` renames its labels, to None for rows to leave out.
 
     `examples` rows a label, drawn by a fixed seed, go into the taxonomy and are not measured. `figures` is what was
-    measured before the embedded model was built (accuracy / macro-F1, or accuracy alone).
+    measured before the embedded model was built (accuracy / macro-F1, or accuracy alone). `inputs` are columns that the
+    task is given too; with `mentioned` an answer is right that has the label anywhere in it.
     """
 
     name: str
@@ -69,6 +104,8 @@ class Adapter:
     examples: int = 0
     figures: str = ""
     leave_out: tuple[str, str] | None = None
+    inputs: tuple[str, ...] = ()
+    mentioned: bool = False
 
 
 KNOWN = (
@@ -87,6 +124,7 @@ KNOWN = (
     Adapter(name="intents-banking77", task="categorize", examples=20),
     Adapter(name="intents-banking77", task="categorize", examples=MOST, figures="0.88 at 30"),
     Adapter(name="intents-clinc150-oos", task="categorize", examples=5, labels={"oos": None}),
+    Adapter(name="intents-clinc150-oos", task="categorize", examples=5, categories={"oos": "none of the others"}),
     Adapter(name="tickets-it-helpdesk", task="categorize", categories=HELPDESK),
     Adapter(name="tickets-it-helpdesk", task="categorize", categories=HELPDESK, examples=30),
     Adapter(name="tickets-it-helpdesk", task="categorize", categories=HELPDESK, examples=MOST, figures="0.80"),
@@ -103,7 +141,26 @@ KNOWN = (
         leave_out=("language", "hi"),
         figures="0.96",
     ),
+    Adapter(name="tickets-multilang-NC", task="classify", label_column="language", answer=("language",)),
+    Adapter(
+        name="stream-airline-NC", task="categorize", label_column="reason", labels=NO_REASON, categories=COMPLAINTS
+    ),
+    Adapter(name="irony-tweeteval", task="categorize", categories=IRONY),
+    Adapter(name="irony-tweeteval", task="categorize", categories=IRONY, examples=MOST),
+    Adapter(name="injection", task="categorize", categories=INJECTION),
+    Adapter(name="injection", task="categorize", categories=INJECTION, examples=30),
+    Adapter(name="logs-loghub", task="categorize", labels={"unlabelled": None}, categories=LOG_LINES),
+    Adapter(name="rootcause-postmortems", task="categorize", categories=INCIDENTS),
+    Adapter(
+        name="rootcause-nezha-logs",
+        task="root-cause-suggest",
+        label_column="root_cause_pod",
+        answer=("hypotheses",),
+        inputs=("logs",),
+        mentioned=True,
+    ),
 )
+"""Every set that is labelled with what a task answers; `pii-presidio` is labelled for redaction, which is no task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +176,7 @@ class Dataset:
     answer: tuple[str, ...]
     taxonomy: Mapping[str, Any] | None = None
     figures: str = ""
+    mentioned: bool = False
 
 
 def known_datasets(folder: Path, read: ReadRows) -> list[Dataset]:
@@ -138,13 +196,16 @@ def describe_dataset(
     label_column: str | None = None,
     examples: int = 0,
     train: Path | None = None,
+    configured: Container[str] = (),
 ) -> Dataset:
     """The rows of a file as a set for `task`; a known set is recognised by its folder's name.
 
+    Where every label is one of the `configured` categories, that taxonomy is what is measured.
     Raises ConfigurationError where a column is missing or no row has a label.
     """
     known = [one for one in KNOWN if one.name == data.absolute().parent.name and one.task == task]
-    own = not known or label_column not in {None, known[0].label_column}
+    known = [one for one in known if label_column in {None, one.label_column}]
+    own = not known
     adapter = Adapter(name=data.stem, task=task) if own else known[0]
     rows = list(read(data))
     if train is not None and not examples:
@@ -156,6 +217,8 @@ def describe_dataset(
     dataset = build_dataset(adapter, rows, text_column=text_column, learned=learned)
     if not dataset.rows:
         raise ConfigurationError(f"{data}: no row is left to measure; it needs rows with {adapter.label_column!r}")
+    if own and not examples and all(row.label in configured for row in dataset.rows):
+        return replace(dataset, taxonomy=None)
     return dataset
 
 
@@ -185,8 +248,14 @@ def labelled(adapter: Adapter, rows: Iterable[Mapping[str, Any]], *, text_column
             continue
         name = adapter.labels.get(str(label), str(label).strip()) if label is not None else None
         if isinstance(text, str) and text.strip() and name:
-            found.append(Labelled(text, name if adapter.task == "categorize" else name.casefold()))
+            inputs = {column: str(row[column]) for column in adapter.inputs if row.get(column)}
+            found.append(Labelled(text, name if keeps_case(adapter) else name.casefold(), inputs))
     return found
+
+
+def keeps_case(adapter: Adapter) -> bool:
+    """Whether labels are names that somebody gave; those of a schema are in small letters."""
+    return adapter.mentioned or (adapter.answer or ANSWERS.get(adapter.task)) == ("category",)
 
 
 def build_dataset(
@@ -209,6 +278,7 @@ def build_dataset(
         answer=adapter.answer or ANSWERS.get(adapter.task, ("label",)),
         taxonomy=build_taxonomy(adapter, sorted({row.label for row in measured}), drawn),
         figures=adapter.figures,
+        mentioned=adapter.mentioned,
     )
 
 

@@ -62,6 +62,12 @@ def label_score(right: int, *, predicted: int, support: int) -> LabelScore:
     )
 
 
+def most_confused(scores: Scores, most: int) -> list[tuple[str, str | None, int]]:
+    """The pairs of true and other answered label with the most rows."""
+    wrong = [(truth, said, count) for (truth, said), count in scores.confusion.items() if truth != said]
+    return sorted(wrong, key=lambda one: (-one[2], one[0], one[1] or ""))[:most]
+
+
 def majority_baseline(truths: Sequence[str]) -> Scores:
     """The scores of always answering the most frequent label (the first in order where several are)."""
     if not truths:
@@ -71,17 +77,38 @@ def majority_baseline(truths: Sequence[str]) -> Scores:
     return score(truths, [most] * len(truths))
 
 
-def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], *, bins: int = BINS) -> float:
-    """Mean gap between confidence and accuracy over `bins` equal intervals, weighted by rows (Naeini et al. 2015).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """The answers whose confidence lies in one interval: how many, their mean confidence and their share right."""
 
-    An interval includes its upper end, the first one 0 as well. 0 for no rows.
-    """
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(confidences: Sequence[float], right: Sequence[bool], *, bins: int = BINS) -> list[Bin]:
+    """The intervals that hold any answer, of `bins` equal ones; each includes its upper end, the first 0 as well."""
     grouped: dict[int, list[tuple[float, bool]]] = {}
     for confidence, hit in zip(confidences, right, strict=True):
         index = min(bins - 1, max(0, -int(-confidence * bins // 1) - 1))
         grouped.setdefault(index, []).append((confidence, hit))
-    gap = sum(abs(sum(confidence for confidence, _ in rows) - sum(hit for _, hit in rows)) for rows in grouped.values())
-    return ratio(gap, len(confidences))
+    return [
+        Bin(
+            rows=len(rows),
+            confidence=sum(confidence for confidence, _ in rows) / len(rows),
+            accuracy=sum(hit for _, hit in rows) / len(rows),
+        )
+        for _, rows in sorted(grouped.items())
+    ]
+
+
+def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], *, bins: int = BINS) -> float:
+    """Mean gap between confidence and accuracy over `bins` equal intervals, weighted by rows (Naeini et al. 2015).
+
+    0 for no rows.
+    """
+    found = reliability(confidences, right, bins=bins)
+    return ratio(sum(one.rows * abs(one.confidence - one.accuracy) for one in found), len(confidences))
 
 
 def quantile(values: Sequence[float], share: float) -> float:

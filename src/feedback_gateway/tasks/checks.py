@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from feedback_gateway.llm.models import Completion
+from feedback_gateway.tasks.calibration import Calibration, claim_of, is_doubtful, state_confidence
 from feedback_gateway.tasks.evidence import Source, verify
 from feedback_gateway.tasks.taxonomy import Taxonomy, route
-
-MODEL_CLAIM_REVIEW_BELOW = 0.6
 
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The result as the caller gets it, and how many quotes were dropped on the way."""
+    """The result as the caller gets it, how many quotes were dropped on the way, and the confidence claimed."""
 
     result: Result
     dropped: int
+    claim: float | None = None
 
 
 def check_answer(
@@ -29,22 +29,24 @@ def check_answer(
     taxonomy: Taxonomy,
     review_below: float | None,
     reviewed: bool,
+    calibration: Calibration | None = None,
 ) -> Checked:
     """Verify the completion's evidence and add what the gateway computes itself.
 
     `reviewed` says that the task's results carry `needs_review`: set where the model said so, where a quote was
-    dropped, and where the confidence is under `review_below` (0.6 for a language model's own claim unless set).
+    dropped, and where the confidence is doubtful. `calibration` is what was measured of that.
     """
     verified = verify(completion.value, sources(inputs))
     result: Result = verified.value
     dropped = verified.dropped
-    if isinstance(result.get("confidence"), int | float):
-        result["confidence_source"] = completion.confidence_source
+    claim, source = claim_of(result), completion.confidence_source
+    result = state_confidence(result, source=source, calibration=calibration)
     if task in FINISHERS:
         result = FINISHERS[task](result, taxonomy)
     if reviewed:
-        result["needs_review"] = completion.needs_review or dropped > 0 or is_doubtful(result, review_below)
-    return Checked(result, dropped)
+        doubtful = is_doubtful(claim, source=source, calibration=calibration, review_below=review_below)
+        result["needs_review"] = completion.needs_review or dropped > 0 or doubtful
+    return Checked(result, dropped, claim)
 
 
 def sources(inputs: Mapping[str, Any]) -> dict[str, Source]:
@@ -52,15 +54,6 @@ def sources(inputs: Mapping[str, Any]) -> dict[str, Source]:
     named = {name: Source(inputs[name]) for name in ("text", "logs") if isinstance(inputs.get(name), str)}
     articles = {article["id"]: Source(article["text"]) for article in inputs.get("knowledge") or ()}
     return articles | named
-
-
-def is_doubtful(result: Mapping[str, Any], review_below: float | None) -> bool:
-    """Whether the confidence is too low to go without a person."""
-    if "confidence" not in result:
-        return False
-    if review_below is None:
-        review_below = MODEL_CLAIM_REVIEW_BELOW if result["confidence_source"] == "model_claim" else 0.0
-    return bool(result["confidence"] < review_below)
 
 
 def finish_category(result: Result, taxonomy: Taxonomy) -> Result:

@@ -11,6 +11,7 @@ from feedback_gateway.ledger.models import CallPurpose
 from feedback_gateway.ledger.models import Standing as BudgetStanding
 from feedback_gateway.observability.models import Origin
 from feedback_gateway.ratelimits.models import Standing as RateStanding
+from feedback_gateway.tasks.calibration import Calibrations
 from feedback_gateway.tasks.registry import Task
 from feedback_gateway.tasks.taxonomy import Taxonomy
 
@@ -38,12 +39,14 @@ class CallOptions:
 class Preference:
     """What the operator set for a task; None leaves the prompt's own choice.
 
-    Answers whose confidence is under `review_below` are marked for review.
+    Answers whose confidence is under `review_below` are marked for review; `calibrations` say what a claimed one is
+    worth.
     """
 
     model: str | None = None
     version: int | None = None
     review_below: float | None = None
+    calibrations: Calibrations = field(default_factory=Calibrations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,8 @@ class Answer:
 
     `taxonomy_version` is None for a task that asks no taxonomy. `standing` is how the tightest rate limit of the
     consumer stands; `warnings` are budgets near their limit. `repeat` is there where the same request may be answered
-    from the cache without being read.
+    from the cache without being read. `claim` is the confidence that the model stated itself, which calibrations are
+    measured by.
     """
 
     call_id: str
@@ -93,6 +97,7 @@ class Answer:
     standing: RateStanding | None = None
     warnings: tuple[BudgetStanding, ...] = ()
     repeat: Repeat | None = None
+    claim: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from feedback_gateway.prompts.schemas import ENUM_FROM
+from feedback_gateway.tasks.calibration import without_numbers
 
 Schema = dict[str, Any]
 
@@ -23,8 +24,8 @@ ROUTE: Schema = {
 }
 NEEDS_REVIEW: Schema = {"type": "boolean", "description": "whether a person should look at this answer"}
 CONFIDENCE_SOURCE: Schema = {
-    "enum": ["classifier", "model_claim"],
-    "description": "what `confidence` is: a classifier's probability, or the model's own claim",
+    "enum": ["classifier", "calibrated"],
+    "description": "what `confidence` is: a classifier's probability, or how often answers like this one were right",
 }
 OFFSET: Schema = {"type": "integer", "minimum": 0, "description": "in Unicode code points"}
 ENVELOPE: Schema = {
@@ -105,7 +106,9 @@ def result_schema(task: str, schema: Mapping[str, Any]) -> Schema:
     made: Schema = with_offsets(schema)
     added: Schema = {}
     if "confidence" in made["properties"]:
-        added["confidence_source"] = CONFIDENCE_SOURCE
+        made["properties"]["confidence_source"] = CONFIDENCE_SOURCE
+        make_optional(made, "confidence")
+        make_optional(made["properties"].get("alternatives", {}).get("items", {}), "confidence")
     if task == "classify":
         added["route"] = ROUTE
     if task in REVIEWED:
@@ -113,6 +116,12 @@ def result_schema(task: str, schema: Mapping[str, Any]) -> Schema:
     made["properties"] |= added
     made["required"] = [*made.get("required", ()), *added]
     return made
+
+
+def make_optional(schema: Any, name: str) -> None:
+    """Take `name` out of what an object of `schema` must have: a confidence that nobody measured is not told."""
+    if isinstance(schema, dict) and name in schema.get("required", ()):
+        schema["required"] = [one for one in schema["required"] if one != name]
 
 
 def with_offsets(schema: Any, name: str = "") -> Any:
@@ -164,7 +173,7 @@ def result_example(task: str, example: Mapping[str, Any], inputs: Mapping[str, A
     """A model's example answer as a caller would get it, for the same inputs."""
     made: dict[str, Any] = locate(example, inputs)
     if "confidence" in made:
-        made["confidence_source"] = "model_claim"
+        made = without_numbers(made | {"confidence_source": "calibrated"})
     if task == "classify":
         made["route"] = {"team": None, "rule": None, "reason": "no rule matched"}
     return made | ({"needs_review": False} if task in REVIEWED else {})

@@ -56,7 +56,7 @@ class Order:
 
     task: Task
     model: str
-    review_below: float | None
+    preference: Preference
     consumer: Consumer
     ends_at: float | None
     options: CallOptions
@@ -196,7 +196,7 @@ class TaskService:
         return Order(
             task=task,
             model=model,
-            review_below=preference.review_below,
+            preference=preference,
             consumer=consumer,
             ends_at=None if options.timeout_s is None else self._clock.monotonic() + options.timeout_s,
             options=options,
@@ -261,7 +261,7 @@ class TaskService:
                 completion = await order.client.complete(request, call)
                 if mask is not None:
                     completion = replace(completion, value=mask.restore(completion.value))
-                checked = self._check(order, completion, inputs, taxonomy)
+                checked = self._check(order, completion, inputs, taxonomy, deployment=call.deployment)
                 call.dropped_evidence, call.result = checked.dropped, checked.result
         except GatewayError as error:
             if call is None:
@@ -286,6 +286,7 @@ class TaskService:
             standing=standing,
             warnings=call.warnings,
             repeat=repeat_of(order, call, tokens=tokens, configured=configured),
+            claim=checked.claim,
         )
 
     def _request(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> CompletionRequest:
@@ -308,14 +309,29 @@ class TaskService:
             gatherer=order.gatherer,
         )
 
-    def _check(self, order: Order, completion: Completion, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> Checked:
+    def _check(
+        self,
+        order: Order,
+        completion: Completion,
+        inputs: Mapping[str, Any],
+        taxonomy: Taxonomy,
+        *,
+        deployment: str | None,
+    ) -> Checked:
+        name, preference = order.task.name, order.preference
         return check_answer(
             completion,
-            task=order.task.name,
+            task=name,
             inputs=inputs,
             taxonomy=taxonomy,
-            review_below=order.review_below,
+            review_below=preference.review_below,
             reviewed="needs_review" in order.task.result_schema["properties"],
+            calibration=preference.calibrations.find(
+                name,
+                order.task.version,
+                deployment=deployment,
+                taxonomy_version=taxonomy.version if order.task.uses_taxonomy else None,
+            ),
         )
 
     def _checked_inputs(self, task: Task, item: Item) -> Mapping[str, Any]:
