@@ -1,10 +1,23 @@
-"""Figures of classifications against values worked out by hand."""
+"""Figures of classifications against values worked out by hand, and against those of scikit-learn and numpy."""
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import (  # type: ignore[import-untyped]
+    accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+)
 
-from feedback_gateway.evaluation.metrics import expected_calibration_error, majority_baseline, quantile, score
+from feedback_gateway.evaluation.metrics import (
+    expected_calibration_error,
+    majority_baseline,
+    most_confused,
+    quantile,
+    reliability,
+    score,
+)
 
 TRUTHS = ["a", "a", "a", "b", "b", "c"]
 PREDICTIONS = ["a", "a", "b", "b", None, "a"]
@@ -104,3 +117,51 @@ def test_scores_stay_between_zero_and_one(rows: list[tuple[str, str | None]]) ->
 def test_calibration_error_stays_between_zero_and_one(rows: list[tuple[float, bool]]) -> None:
     """It is a weighted mean of gaps."""
     assert 0 <= expected_calibration_error([one for one, _ in rows], [hit for _, hit in rows]) <= 1 + 1e-9
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(LABEL, LABEL | st.just("z")), min_size=1))
+def test_every_score_is_scikit_learns(rows: list[tuple[str, str]]) -> None:
+    """Accuracy, precision, recall, F1, support and the confusion matrix, over the labels that are true."""
+    truths, predictions = [truth for truth, _ in rows], [prediction for _, prediction in rows]
+    labels = sorted(set(truths))
+
+    found = score(truths, predictions)
+    reference = precision_recall_fscore_support(truths, predictions, labels=labels, zero_division=0)
+
+    assert found.accuracy == pytest.approx(accuracy_score(truths, predictions))
+    assert found.macro_f1 == pytest.approx(np.mean(reference[2]))
+    ours = [(one.precision, one.recall, one.f1, one.support) for one in found.labels.values()]
+    assert np.allclose(ours, np.array(reference).T)
+    matrix = confusion_matrix(truths, predictions, labels=[*labels, "z"])
+    for row, truth in enumerate(labels):
+        for column, said in enumerate([*labels, "z"]):
+            assert found.confusion.get((truth, said), 0) == matrix[row][column]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(0, 1))
+def test_quantiles_are_numpys(values: list[float], share: float) -> None:
+    """By straight line between two values."""
+    assert quantile(values, share) == pytest.approx(float(np.quantile(values, share)), abs=1e-6)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1000).map(lambda number: number / 1000), st.booleans()), min_size=1))
+def test_calibration_error_is_that_of_numpys_digitize(rows: list[tuple[float, bool]]) -> None:
+    """Intervals that include their upper ends, weighted by rows."""
+    confidences, right = np.array([one for one, _ in rows]), np.array([hit for _, hit in rows])
+    places = np.digitize(confidences, np.arange(1, 10) / 10, right=True)
+
+    gaps = [abs(confidences[places == one].sum() - right[places == one].sum()) for one in range(10)]
+
+    assert expected_calibration_error(list(confidences), list(right)) == pytest.approx(sum(gaps) / len(rows))
+    assert sum(one.rows for one in reliability(list(confidences), list(right))) == len(rows)
+
+
+def test_the_most_confused_pairs_come_first() -> None:
+    """Right answers are none of them."""
+    found = score(["a", "a", "a", "b", "b"], ["b", "b", "a", None, "b"])
+
+    assert most_confused(found, 5) == [("a", "b", 2), ("b", None, 1)]
+    assert most_confused(found, 1) == [("a", "b", 2)]

@@ -79,7 +79,8 @@ async def test_answer_carries_labels_evidence_route_and_exact_cost(gateway: Open
     assert outcome.deployment == "openai/scripted"
     assert outcome.result["evidence"] == [{"quote": "The export crashes", "start": 0, "end": 18}]
     assert outcome.result["route"]["team"]
-    assert outcome.result["confidence_source"] == "model_claim"
+    assert "confidence" not in outcome.result
+    assert outcome.claim == 0.9
     assert outcome.result["needs_review"] is False
     assert outcome.receipt.cost_usd == Decimal("0.00014")
 

@@ -25,8 +25,8 @@ class Certificate:
     """What the tested half proves. `certified` is the loosest threshold that holds, None where none does.
 
     `nearest` is the threshold that was tested first. `labels_needed` counts all further labelled rows, both halves,
-    that would let one hold if they came out like these; None where no number would. `review_share` is the least share
-    of answers that must go to a person at the target, however well the confidence told right from wrong.
+    that would let one hold if they came out like these; None where no number would. `review_share` is the least part of
+    answers that must go to a person at the target, however well the confidence told right from wrong.
     """
 
     target: float
