@@ -54,28 +54,6 @@ def test_a_folder_that_is_none_is_wrong_usage(run: Run) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
-def test_a_prompt_is_measured_on_labelled_rows(run: Run, tmp_path: Path) -> None:
-    """Beside the majority, with every figure."""
-    rows = [("I love it, it is great", "positive"), ("I hate it, it is awful", "negative")] * 4 + [("x y", "positive")]
-    lines = "\n".join(f"{text},{label}" for text, label in [("text", "label"), *[(f'"{a}"', b) for a, b in rows]])
-    (tmp_path / "rows.csv").write_text(lines)
-
-    done = run("prompts", "eval", "sentiment", "--data", "rows.csv", "--baseline", "1")
-
-    assert done.returncode == 0
-    assert done.stdout.startswith("sentiment on rows: 9 rows, 2 labels\n")
-    for said in ("(always the most frequent label: 0.556)", "cost  0 USD", "failed rows  0", "precision", "(+0.000)"):
-        assert said in done.stdout
-
-
-def test_measuring_without_data_is_wrong_usage(run: Run) -> None:
-    """One line that says what is needed."""
-    done = run("prompts", "eval", "sentiment")
-
-    assert done.returncode == 2
-    assert "needs a TASK and --data FILE, or --all FOLDER" in done.stderr
-
-
 def test_usage_comes_straight_from_the_database(run: Run) -> None:
     """In three formats, grouped as asked."""
     run("classify", "--task", "severity", given='{"text": "a crash"}\n{"text": "b"}\n')

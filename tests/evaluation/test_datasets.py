@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from feedback_gateway.errors import ConfigurationError
-from feedback_gateway.evaluation.datasets import KNOWN, describe_dataset, draw_examples, known_datasets, labelled
+from feedback_gateway.evaluation.datasets import (
+    KNOWN,
+    Adapter,
+    build_dataset,
+    describe_dataset,
+    draw_examples,
+    known_datasets,
+    labelled,
+)
 from feedback_gateway.evaluation.datasets import Labelled as Row
 from feedback_gateway.tasks.taxonomy import parse_taxonomy
 
@@ -114,3 +122,40 @@ def test_a_folder_without_known_sets_is_refused(tmp_path: Path) -> None:
     """Rather than measuring nothing."""
     with pytest.raises(ConfigurationError, match="holds none of the known sets"):
         known_datasets(tmp_path, read)
+
+
+@pytest.mark.parametrize("adapter", KNOWN, ids=lambda one: f"{one.name}-{one.task}-{one.examples}")
+def test_every_known_set_gives_rows_and_a_taxonomy_that_holds_their_labels(adapter: Adapter) -> None:
+    """Whatever it renames, leaves out or learns from."""
+    names = list(adapter.categories) or ["one", "two"]
+    rows = [
+        {"text": f"text {number}", adapter.label_column: names[number % len(names)], "language": "en", "logs": "line"}
+        | {adapter.label_column: names[number % len(names)]}
+        for number in range(12 * len(names))
+    ]
+    rows += [{"text": "left out", adapter.label_column: label, "language": "en"} for label in adapter.labels]
+
+    dataset = build_dataset(adapter, rows)
+
+    measured = {row.label for row in dataset.rows}
+    assert measured
+    assert not [row for row in dataset.rows if row.text == "left out"]
+    if adapter.task == "categorize":
+        assert measured <= {one.name for one in parse_taxonomy(dataset.taxonomy).categories}
+    assert all(dict(row.inputs) == dict.fromkeys(adapter.inputs, "line") for row in dataset.rows)
+
+
+def test_labels_of_the_configured_categories_are_measured_with_their_taxonomy(tmp_path: Path) -> None:
+    """And others with one made of them."""
+    file = write(tmp_path / "rows.jsonl", ROWS)
+
+    assert describe_dataset("categorize", file, read, configured={"a", "b", "c"}).taxonomy is None
+    assert describe_dataset("categorize", file, read, configured={"a"}).taxonomy is not None
+    assert describe_dataset("categorize", file, read, configured={"a", "b"}, examples=3).taxonomy is not None
+
+
+def test_a_category_of_classify_keeps_its_case(tmp_path: Path) -> None:
+    """It is a name that somebody gave, as in categorize."""
+    file = write(tmp_path / "rows.jsonl", [{"text": "t", "label": "UI"}])
+
+    assert describe_dataset("classify", file, read).rows[0].label == "UI"

@@ -1,12 +1,14 @@
 """What a run comes to."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from feedback_gateway.evaluation.datasets import Dataset, Labelled
 from feedback_gateway.evaluation.figures import predicted, report_on
 from feedback_gateway.evaluation.runner import Run, Subject
+from feedback_gateway.tasks.models import Answer, Failure
 from tests.evaluation.runs import answered, failed, run_of
 
 ROWS = [("one", "a"), ("two", "a"), ("three", "b"), ("four", "b")]
@@ -34,7 +36,7 @@ def test_cost_and_tokens_are_sums_and_exact() -> None:
 
 def test_quotes_are_checked_against_the_text() -> None:
     """One is there, one is not, two answers have none although they could."""
-    results = [
+    results: list[dict[str, Any]] = [
         {"category": "a", "evidence": [QUOTE, QUOTE | {"quote": "One"}]},
         {"category": "a", "evidence": []},
         {"category": "b", "evidence": []},
@@ -48,7 +50,7 @@ def test_quotes_are_checked_against_the_text() -> None:
 
 def test_calibration_is_that_of_the_returned_confidence() -> None:
     """Not of the claimed one; answers without any have no part in it."""
-    outcomes = [
+    outcomes: list[Answer | Failure] = [
         answered({"category": "a", "confidence": 0.8}, claim=1.0),
         answered({"category": "b", "confidence": 0.8}, claim=1.0),
         answered({"category": "b"}, claim=1.0),
@@ -81,7 +83,10 @@ def test_an_answer_that_mentions_the_label_is_right() -> None:
         mentioned=True,
     )
     quote = {"source": "logs", "quote": "pod-7", "start": 0, "end": 5}
-    results = [{"hypotheses": [{"cause": "c", "evidence": [quote]}]}, {"hypotheses": [], "five_whys": ["pod-7"]}]
+    results: list[dict[str, Any]] = [
+        {"hypotheses": [{"cause": "c", "evidence": [quote]}]},
+        {"hypotheses": [], "five_whys": ["pod-7"]},
+    ]
     run = Run(dataset=dataset, subject=Subject(), outcomes=[answered(one) for one in results], seconds=1.0)
 
     assert predicted(run) == ["pod-7", None]

@@ -69,7 +69,7 @@ def test_no_script_of_a_label_runs(page: str, tmp_path: Path) -> None:
 
     assert title(in_browser(control, tmp_path / "control")) == "owned"
     document = in_browser(page, tmp_path)
-    assert title(document) == "categorize, version 1 on rows"
+    assert title(document) == "categorize on rows"
     assert document.count("<svg") == 3
 
 

@@ -23,6 +23,7 @@ def report_lines(run: Run, report: Report) -> list[str]:
     dataset, scores, majority = run.dataset, report.scores, report.majority
     lines = [
         f"{dataset.task} on {printable(dataset.name)}: {scores.rows} rows, {len(scores.labels)} labels",
+        printable(run.name),
         "",
         score_line("accuracy", scores.accuracy, report.accuracy, majority.accuracy),
         score_line("macro-F1", scores.macro_f1, report.macro_f1, majority.macro_f1),

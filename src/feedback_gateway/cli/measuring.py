@@ -136,8 +136,7 @@ def show(run: "Run", report: "Report", against: "Against | None", *, output: str
         return
     lines = report_lines(run, report)
     if against is not None:
-        name = against.run.subject.named(run.dataset.task)
-        lines += comparison_lines(report, against.report, against.comparison, name=name)
+        lines += comparison_lines(report, against.report, against.comparison, name=against.run.name)
     typer.echo("\n".join(lines))
 
 

@@ -34,8 +34,8 @@ def render_page(run: Run, report: Report, *, against: Against | None = None) -> 
     source = resources.files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     return environment.from_string(source).render(
-        title=f"{run.subject.named(run.dataset.task)} on {run.dataset.name}",
-        subtitle=f"{report.scores.rows} rows, {len(report.scores.labels)} labels, {report.seconds:.1f} s",
+        title=f"{run.dataset.task} on {run.dataset.name}",
+        subtitle=f"{run.name}; {report.scores.rows} rows, {len(report.scores.labels)} labels, {report.seconds:.1f} s",
         figures=figures_of(report),
         failures=sorted(report.failures.items(), key=lambda one: (-one[1], one[0])),
         pictures=pictures_of(report),
@@ -44,7 +44,7 @@ def render_page(run: Run, report: Report, *, against: Against | None = None) -> 
             for label, one in report.scores.labels.items()
         ],
         confused=[(truth, said or NONE, count) for truth, said, count in most_confused(report.scores, MOST_CONFUSED)],
-        comparison=None if against is None else comparison_of(run, report, against),
+        comparison=None if against is None else comparison_of(report, against),
     )
 
 
@@ -68,10 +68,11 @@ def figures_of(report: Report) -> list[tuple[str, str, str]]:
     if report.evidence or report.without_evidence:
         note = f"of {report.evidence} quotes; {report.without_evidence} answers without one"
         found.append(("valid evidence", str(report.evidence_valid), note))
+    others = f"accuracy of the others {report.unreviewed_accuracy:.3f}" if report.review_share < 1 else "no others"
     cost = f"{report.unpriced} rows of unknown price" if report.unpriced else "exact"
     return [
         *found,
-        ("marked for review", f"{report.review_share:.1%}", f"accuracy of the others {report.unreviewed_accuracy:.3f}"),
+        ("marked for review", f"{report.review_share:.1%}", others),
         ("failed rows", str(sum(report.failures.values())), f"{report.schema_failures} without valid output"),
         ("cost", f"{format_usd(report.cost_usd)} USD", cost),
         ("tokens", f"{report.input_tokens} in", f"{report.output_tokens} out"),
@@ -92,11 +93,11 @@ def pictures_of(report: Report) -> list[tuple[str, Any]]:
     return [(caption, Markup(picture)) for caption, picture in drawn if picture]  # noqa: S704 drawn by us
 
 
-def comparison_of(run: Run, report: Report, against: Against) -> dict[str, Any]:
+def comparison_of(report: Report, against: Against) -> dict[str, Any]:
     """How the run differs from its baseline."""
     comparison, before = against.comparison, against.report
     return {
-        "name": against.run.subject.named(run.dataset.task),
+        "name": against.run.name,
         "verdict": verdict(comparison),
         "figures": [
             ("accuracy", f"{before.scores.accuracy:.3f}", f"{report.scores.accuracy:.3f}"),

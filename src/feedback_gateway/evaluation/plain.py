@@ -16,6 +16,7 @@ def report_json(run: Run, report: Report) -> dict[str, Any]:
     return {
         "task": run.dataset.task,
         "data": run.dataset.name,
+        "answered_by": run.name,
         "model": run.subject.model,
         "prompt_version": run.subject.version,
         "rows": scores.rows,

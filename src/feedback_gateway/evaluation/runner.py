@@ -21,11 +21,6 @@ class Subject:
     model: str | None = None
     version: int | None = None
 
-    def named(self, task: str) -> str:
-        """What a person calls it."""
-        version = "the version that serves" if self.version is None else f"version {self.version}"
-        return f"{task}, {version}" + (f", model {self.model}" if self.model else "")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -35,6 +30,14 @@ class Run:
     subject: Subject
     outcomes: Sequence[Answer | Failure]
     seconds: float
+
+    @property
+    def name(self) -> str:
+        """Who answered: prompt version and deployments."""
+        answers = [outcome for outcome in self.outcomes if isinstance(outcome, Answer)]
+        version = next((str(answer.prompt_version) for answer in answers), str(self.subject.version or "unknown"))
+        deployments = ", ".join(sorted({answer.deployment for answer in answers})) or self.subject.model or "nobody"
+        return f"version {version}, {deployments}"
 
     @property
     def rows(self) -> Sequence[Labelled]:
