@@ -21,6 +21,7 @@ LAYERS = [
     ["api"],
     ["evaluation"],
     ["services"],
+    ["books"],
     ["taxonomies"],
     ["deployments"],
     ["jobs"],
@@ -30,7 +31,7 @@ LAYERS = [
     ["ledger"],
     ["embedded", "storage", "settings", "ratelimits", "redaction", "cache"],
     ["redis_link", "configuration"],
-    ["errors", "clock", "memo", "environment"],
+    ["errors", "clock", "memo", "environment", "background"],
 ]
 RANK = {name: len(LAYERS) - row for row, names in enumerate(LAYERS) for name in names}
 ONE_IMPORTER = {
@@ -41,7 +42,7 @@ ONE_IMPORTER = {
     "fastapi": ["app.py", "api/*"],
     "starlette": ["app.py", "api/*"],
     "typer": ["cli/*", "__main__.py"],
-    "sqlalchemy": ["*/repository.py", "calls/*", "*/tables.py", "*/reports.py", "storage/*", "services.py"],
+    "sqlalchemy": ["*/repository.py", "calls/*", "*/tables.py", "*/reports.py", "storage/*", "books.py"],
     "alembic": ["storage/*"],
     "dbos": ["jobs/*"],
     "psycopg": ["storage/*"],

@@ -13,9 +13,10 @@ from feedback_gateway.api.error_handlers import Faults, Reached, add_error_handl
 from feedback_gateway.api.middleware import BodyLimit, Drain, Draining, Stamp
 from feedback_gateway.api.routes import add_routes
 from feedback_gateway.api.shortcuts import ShortApp
+from feedback_gateway.background import start
 from feedback_gateway.clock import SystemClock
 from feedback_gateway.observability.sources import request_figures
-from feedback_gateway.services import Services, open_services, start
+from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings
 
 REFRESH_S = 1.0

@@ -1,39 +1,21 @@
 """The composition root: builds every long-lived object from the settings and closes them in reverse."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
-
+from feedback_gateway.background import start
+from feedback_gateway.books import Books, open_books
 from feedback_gateway.cache.opening import store_over
-from feedback_gateway.calls.corrections import Corrections
-from feedback_gateway.calls.orphans import watch_orphans
-from feedback_gateway.calls.pairs import Pairs
-from feedback_gateway.calls.payloads import payloads_kept
-from feedback_gateway.calls.recorder import CallObserver, Recorder
-from feedback_gateway.calls.reports import UsageReport
-from feedback_gateway.calls.repository import CallFilters, CallRepository
-from feedback_gateway.calls.retention import Retention, watch_retention
-from feedback_gateway.calls.writer import BatchWriter, LogWriter
 from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.consumers.admission import Admission
-from feedback_gateway.consumers.callers import Callers
-from feedback_gateway.consumers.repository import ConsumerRepository
-from feedback_gateway.consumers.service import Consumers
 from feedback_gateway.deployments import deployments_of, windows_of
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
-from feedback_gateway.feedback.repository import FeedbackRepository
 from feedback_gateway.jobs.analysis import Analyst
-from feedback_gateway.jobs.repository import RunRepository
 from feedback_gateway.jobs.service import Jobs
-from feedback_gateway.ledger.repository import LedgerRepository
-from feedback_gateway.ledger.service import Ledger
 from feedback_gateway.llm.caching import AnswerCache
 from feedback_gateway.llm.embedded_client import names_alike
 from feedback_gateway.llm.health_watch import HealthWatch
@@ -47,12 +29,8 @@ from feedback_gateway.prompts.library import PromptLibrary
 from feedback_gateway.ratelimits.counting import CountingLimiter
 from feedback_gateway.ratelimits.models import RateLimiter
 from feedback_gateway.ratelimits.opening import rate_limiter_over
-from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.redis_link.opening import open_redis_link
 from feedback_gateway.settings import Settings
-from feedback_gateway.storage.engine import open_engine, try_writing, upgrade
-from feedback_gateway.storage.liveness import Liveness, open_liveness
-from feedback_gateway.storage.probe import DatabaseProbe
 from feedback_gateway.tasks.calibration import Calibrations, load_calibrations
 from feedback_gateway.tasks.models import Preference
 from feedback_gateway.tasks.opening import deprecations_of, open_shadows, rollouts_of
@@ -62,7 +40,6 @@ from feedback_gateway.tasks.repeats import Repeats
 from feedback_gateway.tasks.service import Limits, TaskService
 from feedback_gateway.tasks.taxonomy_file import TaxonomyFile
 from feedback_gateway.taxonomies.pricing import price_of
-from feedback_gateway.taxonomies.repository import TaxonomyRepository
 from feedback_gateway.taxonomies.retagging import Retagging
 from feedback_gateway.taxonomies.service import Taxonomies
 from feedback_gateway.taxonomies.watching import watch_taxonomy
@@ -70,30 +47,7 @@ from feedback_gateway.taxonomies.watching import watch_taxonomy
 if TYPE_CHECKING:
     from feedback_gateway.redis_link.link import RedisLink
 
-DRAIN_S = 10.0
 ProviderFactory = Callable[[Deployment], Provider]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
-    """Everything that is kept in the database."""
-
-    calls: CallRepository
-    writer: LogWriter
-    recorder: Recorder
-    reports: UsageReport
-    pairs: Pairs
-    consumers: Consumers
-    callers: Callers
-    ledger: LedgerRepository
-    purse: Ledger
-    corrections: Corrections
-    redactor: Redactor
-    probe: DatabaseProbe
-    liveness: Liveness
-    feedback: FeedbackRepository
-    runs: RunRepository
-    taxonomies: TaxonomyRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +56,6 @@ class Services:
 
     settings: Settings
     clock: Clock
-    library: PromptLibrary
     registry: TaskRegistry
     taxonomy: TaxonomyFile
     deployments: tuple[Deployment, ...]
@@ -119,6 +72,11 @@ class Services:
     """Does nothing until its `run` is awaited."""
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first request would otherwise wait for; it needs to be awaited by nobody."""
+
+    @property
+    def library(self) -> PromptLibrary:
+        """The prompt files."""
+        return self.registry.library
 
     @property
     def taxonomies(self) -> Taxonomies:
@@ -142,18 +100,17 @@ async def open_services(
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        library, taxonomy = PromptLibrary.load(prompt_folders(settings)), TaxonomyFile(settings.taxonomy)
-        registry, deployments = TaskRegistry(library), deployments_of(settings)
+        registry, taxonomy = TaskRegistry(PromptLibrary.load(prompt_folders(settings))), TaxonomyFile(settings.taxonomy)
+        deployments = deployments_of(settings)
         watch = await stack.enter_async_context(open_watch(settings, deployments, tasks=registry.names, clock=clock))
         redis = await stack.enter_async_context(open_redis_link(redis_url_of(settings), clock=clock))
-        refused = watch.metrics.observe_refusal
-        limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), refused)
+        limiter = CountingLimiter(rate_limiter_over(redis, clock=clock), watch.metrics.observe_refusal)
         books = open_books(settings, stack, observer=watch, clock=clock)
         start(stack, watch_taxonomy(taxonomy, books.taxonomies, clock), name="taxonomy")
         providers, cache = Providers(stack, clock=clock), cache_of(settings, redis, clock=clock)
         wrappers = stack_of(settings, deployments, redis, purse=books.purse, limiter=limiter, cache=cache, clock=clock)
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
-        admission = Admission(limiter, now=clock.monotonic, refused=refused)
+        admission = Admission(limiter, now=clock.monotonic, refused=watch.metrics.observe_refusal)
         forward = wrappers.forward(providers.forwarder)
         tasks = tasks_of(
             settings,
@@ -169,7 +126,6 @@ async def open_services(
         yield Services(
             settings=settings,
             clock=clock,
-            library=library,
             registry=registry,
             taxonomy=taxonomy,
             deployments=deployments,
@@ -240,89 +196,6 @@ def jobs_of(settings: Settings, tasks: TaskService, books: Books, *, registry: T
         concurrency=settings.feedback.concurrency,
         clock=clock,
     )
-
-
-def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObserver, clock: Clock) -> Books:
-    """Open the database and all that is kept in it; `stack` writes down what is in flight, and closes it.
-
-    `observer` is told of every call.
-    """
-    engine = open_engine(settings.database_url)
-    stack.callback(engine.dispose)
-    upgrade(engine)
-    liveness = open_liveness(engine)
-    liveness.start()
-    stack.callback(liveness.close)
-    redactor = Redactor()
-    calls = CallRepository(engine, payload=payloads_kept(settings.log.payloads, redactor))
-    retention = Retention(engine, clock, log=settings.log.retention, rollups=settings.log.rollups)
-    pruning = watch_retention(retention.prune, clock, Random())  # noqa: S311 spreads processes, keeps no secret
-    start(stack, pruning, name="retention")
-    start(stack, watch_orphans(partial(settle_orphans, calls, liveness), clock), name="orphans")
-    probe = DatabaseProbe(partial(look_at, engine, calls), clock)
-    stack.callback(probe.close)
-    writer = BatchWriter(calls.add, clock)
-    writer.start()
-    stack.push_async_callback(writer.close)
-    recorder = recorder_of(settings, writer, observer=observer, clock=clock)
-    stack.push_async_callback(recorder.drain, DRAIN_S)
-    ledger = LedgerRepository(engine)
-    purse = Ledger(ledger.hold, owner=liveness.id, hurry=writer.hurry)
-    stack.push_async_callback(purse.close)
-    consumers = Consumers(ConsumerRepository(engine), clock, secret=key_secret_of(settings))
-    consumers.is_closed()  # known from the start, so that a lost database opens nothing
-    return Books(
-        calls=calls,
-        writer=writer,
-        recorder=recorder,
-        reports=UsageReport(engine),
-        pairs=Pairs(engine),
-        consumers=consumers,
-        callers=Callers(consumers, clock),
-        ledger=ledger,
-        purse=purse,
-        corrections=Corrections(engine, clock, corrected=purse.forget),
-        redactor=redactor,
-        probe=probe,
-        liveness=liveness,
-        feedback=FeedbackRepository(engine, clock),
-        runs=RunRepository(engine, clock),
-        taxonomies=TaxonomyRepository(engine),
-    )
-
-
-def look_at(engine: Engine, calls: CallRepository) -> None:
-    """Read the log and write to the database. Raises GatewayError where one of them cannot be. Blocks."""
-    calls.page(CallFilters(), limit=1)
-    try_writing(engine)
-
-
-def settle_orphans(calls: CallRepository, liveness: Liveness) -> int:
-    """Settle what processes that died have left; how many calls. Blocks."""
-    liveness.renew()
-    return calls.settle_orphans(liveness.is_alive)
-
-
-def start(stack: AsyncExitStack, work: Coroutine[Any, Any, None], *, name: str) -> None:
-    """Do `work` in the background until `stack` is closed."""
-    task = asyncio.create_task(work, name=name)
-
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.wait({task})
-
-    stack.push_async_callback(stop)
-
-
-def key_secret_of(settings: Settings) -> str | None:
-    """What keys are hashed with, None where the database keeps it."""
-    return None if settings.keys.secret is None else settings.keys.secret.get_secret_value()
-
-
-def recorder_of(settings: Settings, writer: LogWriter, *, observer: CallObserver, clock: Clock) -> Recorder:
-    """What opens and closes calls."""
-    deadline_s = settings.retry.deadline.total_seconds()
-    return Recorder(clock, writer, attempts=settings.retry.attempts, deadline_s=deadline_s, observer=observer)
 
 
 def redis_url_of(settings: Settings) -> str | None:

@@ -201,11 +201,12 @@ async def test_thousands_at_once_are_no_reason_to_do_without_redis(
 ) -> None:
     """They queue in this process, for longer than any of them may wait for Redis: that is not Redis being slow."""
     patience_s, requests, admitted, lasted = 0.5, 4_000, 0, 0.0
+    allowance = Allowance(requests_per_minute=400, tokens_per_minute=10**9)
     async with open_link(redis_server.url, clock=clock, patience_s=patience_s) as link:
         limiter = limiter_over(link, clock)
         while lasted <= patience_s:
             before, requests = clock.monotonic(), 2 * requests
-            admitted += await admitted_of(requests, limiter, Allowance(requests_per_minute=400, tokens_per_minute=10**9))
+            admitted += await admitted_of(requests, limiter, allowance)
             lasted = clock.monotonic() - before
         trouble = await link.check()
 

@@ -84,7 +84,8 @@ def stored() -> dict[int | str, Schema]:
 
 def followed() -> dict[int | str, Schema]:
     """The responses of `GET /v1/jobs/{job_id}/events`."""
-    content = {"text/event-stream": {"schema": TEXT}}
+    event = record(event=TEXT | {"enum": ["progress", "done"]}, data=TEXT | {"description": "the job as JSON"})
+    content = {"text/event-stream": {"schema": event | {"description": "of each event"}}}
     return {200: {"description": "Events.", "headers": CALL_ID_HEADER, "content": content}, **problems(401, 404, 422)}
 
 

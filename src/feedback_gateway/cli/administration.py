@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from feedback_gateway.books import key_secret_of
 from feedback_gateway.calls.corrections import Corrections
 from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.consumers.repository import ConsumerRepository
@@ -11,7 +12,6 @@ from feedback_gateway.consumers.service import Consumers
 from feedback_gateway.feedback.repository import FeedbackRepository
 from feedback_gateway.jobs.repository import RunRepository
 from feedback_gateway.ledger.repository import LedgerRepository
-from feedback_gateway.services import key_secret_of
 from feedback_gateway.settings import Settings
 from feedback_gateway.storage.engine import open_engine, upgrade
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import typer
 
+from feedback_gateway.background import start
 from feedback_gateway.cli.server import log_to_stderr
-from feedback_gateway.services import open_services, start
+from feedback_gateway.services import open_services
 from feedback_gateway.settings import Settings
 
 BEAT_S = 5.0

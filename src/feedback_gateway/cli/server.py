@@ -20,13 +20,14 @@ import uvicorn
 import uvloop
 
 from feedback_gateway.app import create_app
+from feedback_gateway.background import start
 from feedback_gateway.cli.protocol import ProblemProtocol
 from feedback_gateway.cli.workforce import Workforce
 from feedback_gateway.deployments import deployments_of
 from feedback_gateway.errors import ConfigurationError
 from feedback_gateway.llm.providers import EMBEDDED_MODEL, load_libraries
 from feedback_gateway.observability.logs import configure_logging
-from feedback_gateway.services import Services, open_services, start
+from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import LogSettings, Settings
 
 BACKLOG = 2048

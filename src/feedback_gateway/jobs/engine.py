@@ -7,6 +7,7 @@ Everything here blocks but `work`, which is awaited in the loop that it came fro
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -55,11 +56,11 @@ class Engine:
         """Load DBOS and begin to work, `concurrency` bundles at the same time."""
         if not cls._taken.acquire(blocking=False):
             return None
-        try:
-            return cls(database_url, work, loop, executor_id=executor_id, concurrency=concurrency)
-        except BaseException:
-            cls._taken.release()
-            raise
+        with ExitStack() as undo:
+            undo.callback(cls._taken.release)
+            engine = cls(database_url, work, loop, executor_id=executor_id, concurrency=concurrency)
+            undo.pop_all()
+        return engine
 
     def __init__(
         self,

@@ -72,6 +72,14 @@ def open_engine(database_url: str) -> Engine:
     return engine
 
 
+def load_orm() -> None:
+    """Import SQLAlchemy's ORM, which background work stands on: as long as it is half imported all queries may fail.
+
+    To be called before other threads use a database.
+    """
+    import sqlalchemy.orm  # noqa: F401, PLC0415 - 5 MiB, which what reads a database alone need not carry
+
+
 def upgrade(engine: Engine) -> str | None:
     """Create or migrate the schema, in one transaction, while other processes that start wait.
 

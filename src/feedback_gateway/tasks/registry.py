@@ -116,7 +116,7 @@ class TaskRegistry:
 
     def __init__(self, library: PromptLibrary, *, reserved: Iterable[str] = RESERVED) -> None:
         """Take over the library's prompts. Raises ConfigurationError for a file with a reserved name."""
-        self._library = library
+        self.library = library
         self._reserved = frozenset(reserved)
         self._tasks: dict[str, Task] = {}
         for reason in self._misnamed().values():
@@ -125,24 +125,24 @@ class TaskRegistry:
     @property
     def broken(self) -> Mapping[Path, str]:
         """Every prompt file that cannot be used as it is, and why."""
-        return {**self._library.broken, **self._misnamed()}
+        return {**self.library.broken, **self._misnamed()}
 
     def names(self) -> tuple[str, ...]:
         """The tasks there are, sorted."""
-        return tuple(name for name in self._library.names() if name not in self._reserved)
+        return tuple(name for name in self.library.names() if name not in self._reserved)
 
     def versions(self, name: str) -> tuple[int, ...]:
         """The prompt versions of one task. Raises UnknownTask."""
         self._refuse_reserved(name)
-        return self._library.versions(name)
+        return self.library.versions(name)
 
     def get(self, name: str, version: int | None = None) -> Task:
         """One task, with the highest version of its prompt by default. Raises UnknownTask or InvalidRequest."""
         self._refuse_reserved(name)
-        prompt = self._library.get(name, version)
+        prompt = self.library.get(name, version)
         key = f"{prompt.path}:{prompt.digest}"
         if (task := self._tasks.get(key)) is None:
-            if len(self._tasks) > 4 * len(self._library.names()) + MAX_CACHED:
+            if len(self._tasks) > 4 * len(self.library.names()) + MAX_CACHED:
                 self._tasks.clear()  # of versions that a hot reload replaced
             task = self._tasks[key] = build_task(prompt)
         return task
@@ -154,8 +154,8 @@ class TaskRegistry:
     def _misnamed(self) -> dict[Path, str]:
         return {
             prompt.path: f"{prompt.path}:1: the name {name!r} belongs to another route; choose another"
-            for name in sorted(self._reserved & set(self._library.names()))
-            for prompt in [self._library.get(name)]
+            for name in sorted(self._reserved & set(self.library.names()))
+            for prompt in [self.library.get(name)]
         }
 
 

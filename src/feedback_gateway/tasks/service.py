@@ -5,7 +5,6 @@ import logging
 import traceback
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from feedback_gateway.calls.models import Call
@@ -14,19 +13,19 @@ from feedback_gateway.clock import Clock
 from feedback_gateway.consumers.admission import Admission
 from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, Problem
-from feedback_gateway.llm.models import CachePolicy, Completion, CompletionClient, CompletionRequest
+from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
 from feedback_gateway.llm.tokens import token_estimate
-from feedback_gateway.prompts.models import Prompt
 from feedback_gateway.prompts.render import render
 from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.tasks.checks import Checked, check_answer
 from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, parse_item, text_problems
-from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference, Repeat
-from feedback_gateway.tasks.packing import Packer, Packing
+from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference
+from feedback_gateway.tasks.orders import Order, answer_of, policy_of, repeat_of, taxonomy_for
+from feedback_gateway.tasks.packing import Packing
 from feedback_gateway.tasks.registry import Task, TaskRegistry
 from feedback_gateway.tasks.rollout import Deprecations, Rollout
 from feedback_gateway.tasks.shadows import Shadows
-from feedback_gateway.tasks.taxonomy import Taxonomy, parse_taxonomy
+from feedback_gateway.tasks.taxonomy import Taxonomy
 from feedback_gateway.tasks.taxonomy_file import TaxonomyFile
 from feedback_gateway.tasks.twins import Twins
 
@@ -44,26 +43,6 @@ class Limits:
 
     text_chars: int
     concurrency: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One request, resolved: the task, the alias that answers, who pays, and when it must be over.
-
-    `client` is who is asked, and `gatherer` whoever puts its items to a model together, None where each goes alone.
-    `rollout` is there where each item is to have its own version, and something may run beside it.
-    """
-
-    task: Task
-    model: str
-    preference: Preference
-    consumer: Consumer
-    ends_at: float | None
-    options: CallOptions
-    version: int | None
-    client: CompletionClient
-    gatherer: Packer | None = None
-    rollout: Rollout | None = None
 
 
 class TaskService:
@@ -271,23 +250,8 @@ class TaskService:
             return Failure(id=id_of(raw), error=error, call_id=call.call_id, receipt=receipt)
         if order.rollout is not None:
             self._run_beside(order, raw, call)
-        return Answer(
-            call_id=call.call_id,
-            task=order.task.name,
-            prompt_version=order.task.prompt.version,
-            taxonomy_version=taxonomy_version,
-            model=order.model,
-            deployment=call.deployment or "",
-            id=item.id,
-            result=checked.result,
-            cached=call.cached,
-            latency_ms=call.latency_ms,
-            receipt=call.receipt(),
-            standing=standing,
-            warnings=call.warnings,
-            repeat=repeat_of(order, call, tokens=tokens, configured=configured),
-            claim=checked.claim,
-        )
+        repeat = repeat_of(order, call, tokens=tokens, configured=configured)
+        return answer_of(order, call, checked, item_id=item.id, standing=standing, repeat=repeat)
 
     def _request(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> CompletionRequest:
         """The question to the model, with the taxonomy, which is nobody's feedback and so is never masked."""
@@ -355,52 +319,6 @@ class TaskService:
         if remaining <= 0:
             raise DeadlineExceeded("the request's time was over before this item's turn")
         return remaining
-
-
-def taxonomy_for(task: Task, inputs: Mapping[str, Any], *, configured: Taxonomy) -> Taxonomy:
-    """The request's own taxonomy, where the task takes one, else the configured one.
-
-    What a request's taxonomy does not speak of, teams and rules or severities, is as configured.
-    """
-    given = inputs.get("taxonomy")
-    if given is None or "taxonomy" not in task.prompt.input_schema["properties"]:
-        return configured
-    own = parse_taxonomy(given, where="taxonomy")
-    if not own.severities:
-        own = replace(own, severities=configured.severities)
-    if own.teams or own.rules or own.default_team:
-        return own
-    return replace(own, teams=configured.teams, rules=configured.rules, default_team=configured.default_team)
-
-
-def policy_of(options: CallOptions, prompt: Prompt) -> CachePolicy:
-    """How stored answers are treated, by the caller's word and the prompt's time."""
-    return CachePolicy(
-        read=options.cache == "use",
-        write=options.cache != "bypass",
-        ttl_s=None if prompt.cache_ttl is None else prompt.cache_ttl.total_seconds(),
-    )
-
-
-def repeat_of(order: Order, call: Call, *, tokens: int, configured: Taxonomy) -> Repeat | None:
-    """What answers the same request again, where its answer is stored and may be given."""
-    if call.kept_as is None or call.inputs is None or call.result is None or order.options.cache != "use":
-        return None
-    return Repeat(
-        task=order.task,
-        version=order.version,
-        configured=configured,
-        taxonomy_version=call.taxonomy_version,
-        model=order.model,
-        kept=call.kept_as,
-        deployment=call.deployment or "",
-        saved_usd=call.saved_usd if call.cached else call.receipt().cost_usd or Decimal(0),
-        tokens=tokens,
-        timeout_s=order.options.timeout_s,
-        dropped=call.dropped_evidence,
-        inputs=call.inputs,
-        result=call.result,
-    )
 
 
 def begin(work: Coroutine[Any, Any, T], live: set[asyncio.Task[Any]]) -> asyncio.Task[T]:
