@@ -108,6 +108,29 @@ async def test_rows_are_written_at_once_when_somebody_hurries(make_call: MakeCal
     assert (before, store.ids) == ([], [call.call_id])
 
 
+async def test_what_comes_during_a_batch_gathers_for_the_next_one(make_call: MakeCall) -> None:
+    """Or a busy log would write a row at a time, without end, and be in the way of whoever else writes."""
+    store, loop, calls = Store(), asyncio.get_running_loop(), [make_call() for _ in range(3)]
+
+    def add(batch: Sequence[Call]) -> None:
+        if not store.batches:
+            asyncio.run_coroutine_threadsafe(come(), loop).result()
+        store.add(batch)
+
+    async def come() -> None:
+        writer.append(calls[1])
+
+    async with running(BatchWriter(add, ManualClock(), max_delay_s=60)) as writer:
+        writer.append(calls[0])
+        await writer.flush()
+        waiting = writer.state.waiting
+        writer.append(calls[2])
+        await writer.flush()
+
+    assert waiting == 1
+    assert [len(batch) for batch in store.batches] == [1, 2]
+
+
 async def test_a_batch_never_exceeds_its_limit(make_call: MakeCall) -> None:
     """And is as full as it can be."""
     store = Store()

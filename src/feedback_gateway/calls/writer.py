@@ -180,10 +180,16 @@ class BatchWriter:
                 async with asyncio.timeout(self._max_delay):
                     await self._urgent.wait()
             self._urgent.clear()
-            while self._queue:
-                await self._write(min(self._batch_rows, len(self._queue)))
-            if not self._is_closing:
+            await self._write_all(len(self._queue))
+            if not self._queue and not self._is_closing:
                 self._filled.clear()
+
+    async def _write_all(self, left: int) -> None:
+        """Store that many calls; those who come meanwhile gather for the next time, or no batch would be a large one."""
+        while left > 0:
+            count = min(self._batch_rows, left)
+            await self._write(count)
+            left -= count
 
     async def _write(self, count: int) -> None:
         """Store the first `count` calls of the queue, which they leave only then."""
