@@ -25,7 +25,8 @@ INPUTS = {
 OUTPUTS = {
     "categorize": {"category", "subcategory", "confidence", "alternatives", "suggested_category", "evidence"},
     "classify": {
-        "sentiment", "category", "subcategory", "severity", "language", "summary", "confidence", "evidence",
+        "sentiment", "category", "subcategory", "severity", "language", "summary", "confidence", "suggested_category",
+        "evidence",
     },
     "reply-draft": {"reply", "knowledge_ids"},
     "root-cause-suggest": {"hypotheses", "five_whys", "missing_information"},

@@ -185,7 +185,7 @@ class BatchWriter:
                 self._filled.clear()
 
     async def _write_all(self, left: int) -> None:
-        """Store that many calls; those who come meanwhile gather for the next time, or no batch would be a large one."""
+        """Store that many calls; those who come meanwhile gather for the next time, which is a large batch again."""
         while left > 0:
             count = min(self._batch_rows, left)
             await self._write(count)

@@ -136,6 +136,7 @@ class Student:
             "language": reading.language,
             "summary": _shortest_summary(reading),
             "confidence": category["confidence"],
+            "suggested_category": category["suggested_category"],
             "evidence": [{"quote": text} for text in dict.fromkeys(quotes)],
         }
         return value, unsure_sentiment or unsure_category

@@ -34,9 +34,16 @@ class Source:
             return Span(start, start + len(quote))
         wanted = "".join(char for char, _ in fold(quote)).strip()
         start = self._folded.find(wanted) if wanted else -1
-        if start < 0:
-            return None
-        return Span(self._origins[start], self._origins[start + len(wanted) - 1] + 1)
+        while start >= 0:
+            end = start + len(wanted)
+            if not self._is_within(start) and not self._is_within(end):
+                return Span(self._origins[start], self._origins[end - 1] + 1)
+            start = self._folded.find(wanted, start + 1)
+        return None
+
+    def _is_within(self, place: int) -> bool:
+        """Whether a place in the folded text lies within what one character became: a y is no part of a ý."""
+        return 0 < place < len(self._origins) and self._origins[place - 1] == self._origins[place]
 
     @cached_property
     def _pairs(self) -> list[tuple[str, int]]:
@@ -52,7 +59,7 @@ class Source:
 
 
 def fold(text: str) -> Iterator[tuple[str, int]]:
-    """Each character that counts, taken apart (NFKD) and case-folded, with its index: one space a run, no quotes."""
+    """Each character that counts, taken apart (NFD) and case-folded, with its index: one space a run, no quotes."""
     spaced = False
     for index, char in enumerate(text):
         if char in QUOTATION_MARKS:
@@ -63,7 +70,7 @@ def fold(text: str) -> Iterator[tuple[str, int]]:
             spaced = True
             continue
         spaced = False
-        for folded in char.casefold() if char.isascii() else unicodedata.normalize("NFKD", char).casefold():
+        for folded in char.casefold() if char.isascii() else unicodedata.normalize("NFD", char).casefold():
             yield folded, index
 
 
