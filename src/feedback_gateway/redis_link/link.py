@@ -165,6 +165,8 @@ class RedisLink:
         except (RedisError, OSError) as error:
             self._note_silence(ticket, f"does not answer ({type(error).__name__})")
             return silence
+        if self._breaker.is_open:  # a probe: what was before says nothing of how it is now
+            self._usual = slices
         self._usual += (slices - self._usual) / RECENT
         if self._usual > SLOW:
             self._note_silence(ticket, "is slow")
