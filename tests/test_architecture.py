@@ -42,7 +42,7 @@ ONE_IMPORTER = {
     "fastapi": ["app.py", "api/*"],
     "starlette": ["app.py", "api/*"],
     "typer": ["cli/*", "__main__.py"],
-    "sqlalchemy": ["*/repository.py", "calls/*", "*/tables.py", "*/reports.py", "storage/*", "books.py"],
+    "sqlalchemy": ["*/repository.py", "*/corrections.py", "calls/*", "*/tables.py", "storage/*", "books.py"],
     "alembic": ["storage/*"],
     "dbos": ["jobs/*"],
     "psycopg": ["storage/*"],

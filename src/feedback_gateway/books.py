@@ -21,6 +21,7 @@ from feedback_gateway.clock import Clock
 from feedback_gateway.consumers.callers import Callers
 from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
+from feedback_gateway.feedback.corrections import CorrectionRepository
 from feedback_gateway.feedback.repository import FeedbackRepository
 from feedback_gateway.jobs.repository import RunRepository
 from feedback_gateway.ledger.repository import LedgerRepository
@@ -53,6 +54,7 @@ class Books:
     probe: DatabaseProbe
     liveness: Liveness
     feedback: FeedbackRepository
+    people: CorrectionRepository
     runs: RunRepository
     taxonomies: TaxonomyRepository
 
@@ -102,6 +104,7 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObser
         probe=probe,
         liveness=liveness,
         feedback=FeedbackRepository(engine, clock),
+        people=CorrectionRepository(engine, clock),
         runs=RunRepository(engine, clock),
         taxonomies=TaxonomyRepository(engine),
     )

@@ -15,7 +15,7 @@ from feedback_gateway.api.feedback_rendering import item_json
 from feedback_gateway.api.problems import problem
 from feedback_gateway.calls.reports import parse_moment
 from feedback_gateway.errors import GatewayError, InvalidRequest, Problem
-from feedback_gateway.feedback.models import NewItem, Placed
+from feedback_gateway.feedback.models import ItemHistory, NewItem, Placed
 from feedback_gateway.feedback.repository import ItemFilters
 from feedback_gateway.services import Services
 
@@ -70,12 +70,17 @@ async def list_feedback(services: ServicesDep, caller: CallerDep, query: Annotat
         page = await in_thread(
             services.books.feedback.page, ItemFilters(**wanted), limit=query.limit, cursor=query.cursor
         )
-    return {"data": [item_json(history) for history in page.data], "next_cursor": page.next_cursor}
+    return {"data": [shown(history, services) for history in page.data], "next_cursor": page.next_cursor}
 
 
 async def read_feedback(services: ServicesDep, caller: CallerDep, item_id: str) -> Json:
-    """One item with its analyses and corrections, the newest first."""
-    return item_json(await in_thread(services.books.feedback.get, item_id, consumer=caller.sees))
+    """One item with its analyses and corrections, the newest first; what people said of it holds."""
+    return shown(await in_thread(services.books.feedback.get, item_id, consumer=caller.sees), services)
+
+
+def shown(history: ItemHistory, services: Services) -> Json:
+    """An item as callers see it."""
+    return item_json(history, task=services.settings.feedback.task, taxonomy=services.taxonomy.current)
 
 
 def refusal(parsed: list[Parsed], *, many: bool) -> GatewayError:

@@ -3,12 +3,14 @@
 from typing import Any
 
 from feedback_gateway.api.rendering import moment
+from feedback_gateway.feedback.current import current_of, shown_analyses
 from feedback_gateway.feedback.models import Analysis, Correction, ItemHistory
+from feedback_gateway.tasks.taxonomy import Taxonomy
 
 
-def item_json(history: ItemHistory) -> dict[str, Any]:
-    """A stored item and all that was made of it; `problem` is why it waits or failed."""
-    item = history.item
+def item_json(history: ItemHistory, *, task: str, taxonomy: Taxonomy) -> dict[str, Any]:
+    """A stored item and all that was made of it; `result` is what `task` says of it now, `problem` why it waits."""
+    item, current = history.item, current_of(history, task, taxonomy=taxonomy)
     problems = [run.problem for run in history.runs if run.status in ("waiting", "failed")]
     return {
         "id": item.item_id,
@@ -23,13 +25,14 @@ def item_json(history: ItemHistory) -> dict[str, Any]:
         "metadata": item.metadata,
         "status": item.status,
         "problem": problems[0] if problems else None,
-        "analyses": [analysis_json(one) for one in history.analyses],
+        "result": None if current is None else current.result,
+        "analyses": [analysis_json(one) for one in shown_analyses(history, taxonomy=taxonomy)],
         "corrections": [correction_json(one) for one in history.corrections],
     }
 
 
 def analysis_json(analysis: Analysis) -> dict[str, Any]:
-    """One analysis; the first one of a task in a list is its current one."""
+    """One analysis; the first one of a task in a list is what holds."""
     return {
         "id": analysis.analysis_id,
         "task": analysis.task,

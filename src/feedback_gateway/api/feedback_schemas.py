@@ -21,6 +21,7 @@ from feedback_gateway.api.schemas import (
     ref,
 )
 from feedback_gateway.feedback.models import STATUSES
+from feedback_gateway.tasks.schemas import REVIEW_REASONS
 
 STATUS: Schema = TEXT | {"enum": list(STATUSES)}
 ANALYSIS = record(
@@ -31,7 +32,7 @@ ANALYSIS = record(
     model=TEXT,
     call_id=TEXT,
     result={"type": "object"},
-    by=TEXT | {"description": "the deployment that answered"},
+    by=TEXT | {"description": "the deployment that answered, or the person whose word holds"},
     at=MOMENT,
 )
 CORRECTION = record(id=TEXT, field=TEXT, value={}, by=TEXT, reason=optional(TEXT), at=MOMENT)
@@ -48,9 +49,17 @@ ITEM = record(
     metadata={"type": "object"},
     status=STATUS,
     problem=optional(TEXT) | {"description": "why it waits or failed"},
-    analyses=listed(ref("Analysis")) | {"description": "the newest first"},
+    result={"type": ["object", "null"], "description": "what holds of it now, people's words in it"},
+    analyses=listed(ref("Analysis")) | {"description": "the newest first; before them what holds, where people spoke"},
     corrections=listed(ref("Correction")) | {"description": "the newest first"},
 )
+RATE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+AGREEMENT: Schema = {
+    "type": "object",
+    "description": "a group by the names that were asked for, and how often people repeated what the model had said",
+    "properties": {"judged": WHOLE, "agreed": WHOLE, "rate": RATE, "low": RATE, "high": RATE},
+    "required": ["judged", "agreed", "rate", "low", "high"],
+}
 PLACED: Mapping[str, Schema] = {"id": TEXT, "duplicate": FLAG | {"description": "whether it was stored before"}}
 IDS: Mapping[str, Schema] = {"job_id": TEXT, "ids": listed(optional(TEXT))}
 JOB = record(
@@ -68,6 +77,8 @@ COMPONENTS: Mapping[str, Schema] = {
     "Correction": CORRECTION,
     "FeedbackItem": ITEM,
     "FeedbackPage": page_of(ref("FeedbackItem")),
+    "ReviewPage": page_of(record(**ITEM["properties"], reasons=listed(TEXT | {"enum": list(REVIEW_REASONS)}))),
+    "AgreementPage": page_of(AGREEMENT),
     "StoredItem": record(**IDS, **PLACED),
     "StoredItems": record(**IDS, results=listed({"anyOf": [record(**PLACED), record(error=ref("Problem"))]})),
     "Job": JOB,
@@ -80,6 +91,12 @@ def stored() -> dict[int | str, Schema]:
     headers = CALL_ID_HEADER | {"location": {"description": "the job", "schema": TEXT}}
     made = {"description": "Stored; the analysis follows.", "headers": headers, "content": content}
     return {202: made, **problems(401, *BODY)}
+
+
+def corrected() -> dict[int | str, Schema]:
+    """The responses of `POST /v1/feedback/{item_id}/corrections`."""
+    made = {"description": "It holds.", "headers": CALL_ID_HEADER, "content": json_of(ref("Correction"))}
+    return {201: made, **problems(401, 404, *BODY)}
 
 
 def followed() -> dict[int | str, Schema]:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from feedback_gateway.api import (
     admin,
     calls,
+    corrections,
     deployments,
     disagreements,
     docs,
@@ -38,6 +39,7 @@ from feedback_gateway.api.admin_bodies import (
     RotationBody,
 )
 from feedback_gateway.api.admin_schemas import BODY, changed, created, gone, request_body
+from feedback_gateway.api.corrections import WordBody
 from feedback_gateway.api.deps import admin_of, caller_of, refuse_query, refuse_repeated
 from feedback_gateway.api.error_handlers import problem_response
 from feedback_gateway.api.passthrough import ModelsEndpoint, PassthroughEndpoint
@@ -120,6 +122,28 @@ PAGES = (
         query=refuse_repeated,
     ),
     Page("/v1/feedback/{item_id}", feedback.read_feedback, "feedback", schemas.answers("FeedbackItem", 401, 404, 422)),
+    Page(
+        "/v1/feedback/{item_id}/corrections",
+        corrections.add_correction,
+        "feedback",
+        feedback_schemas.corrected(),
+        method="POST",
+        body=WordBody,
+    ),
+    Page(
+        "/v1/reviews",
+        corrections.list_reviews,
+        "feedback",
+        schemas.answers("ReviewPage", 401, 403, 422),
+        query=refuse_repeated,
+    ),
+    Page(
+        "/v1/agreement",
+        corrections.read_agreement,
+        "feedback",
+        schemas.answers("AgreementPage", 401, 403, 422),
+        query=refuse_repeated,
+    ),
     Page("/v1/jobs/{job_id}", jobs.read_job, "feedback", schemas.answers("Job", 401, 404, 422)),
     Page("/v1/jobs/{job_id}/events", jobs.follow_job, "feedback", feedback_schemas.followed()),
     admins("POST", "/consumers", admin.create_consumer, created("Consumer", 409), body=ConsumerBody),

@@ -9,6 +9,7 @@ from feedback_gateway.calls.corrections import Corrections
 from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
+from feedback_gateway.feedback.corrections import CorrectionRepository
 from feedback_gateway.feedback.repository import FeedbackRepository
 from feedback_gateway.jobs.repository import RunRepository
 from feedback_gateway.ledger.repository import LedgerRepository
@@ -24,6 +25,7 @@ class Administration:
     ledger: LedgerRepository
     corrections: Corrections
     feedback: FeedbackRepository
+    people: CorrectionRepository
     runs: RunRepository
     clock: Clock
 
@@ -40,6 +42,7 @@ def open_administration(settings: Settings) -> Iterator[Administration]:
             ledger=LedgerRepository(engine),
             corrections=Corrections(engine, clock),
             feedback=FeedbackRepository(engine, clock),
+            people=CorrectionRepository(engine, clock),
             runs=RunRepository(engine, clock),
             clock=clock,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from feedback_gateway.cli.options import ConfigOption
+from feedback_gateway.cli.people import agreement, correct, reviews, rows
 from feedback_gateway.cli.rows_in import InputFormat
 from feedback_gateway.cli.terminal import complain, format_table, line_width
 
@@ -18,6 +19,12 @@ ConsumerOption = Annotated[str, typer.Option(help="Whose items they are, and who
 StatusOption = Annotated[
     Literal["stored", "queued", "waiting", "analysed", "failed"] | None, typer.Option(help="Only of this status.")
 ]
+
+
+app.command("correct")(correct)
+app.command("reviews")(reviews)
+app.command("agreement")(agreement)
+app.command("rows")(rows)
 
 
 @app.command("import")
@@ -76,11 +83,13 @@ def list_items(
     from feedback_gateway.cli.administration import open_administration
     from feedback_gateway.feedback.repository import ItemFilters
     from feedback_gateway.settings import load_settings
+    from feedback_gateway.tasks.taxonomy import load_taxonomy
 
     found: list[ItemHistory] = []
     cursor: str | None = None
     filters = ItemFilters(source=source, status=status, consumer=consumer)
-    with open_administration(load_settings(config)) as administration:
+    settings = load_settings(config)
+    with open_administration(settings) as administration:
         while len(found) < limit:
             page = administration.feedback.page(filters, limit=min(limit - len(found), 200), cursor=cursor)
             found += page.data
@@ -88,8 +97,10 @@ def list_items(
             if cursor is None:
                 break
     if output_format == "jsonl":
+        taxonomy = load_taxonomy(settings.taxonomy)
         for history in found:
-            typer.echo(json.dumps(item_json(history), ensure_ascii=False))
+            shown = item_json(history, task=settings.feedback.task, taxonomy=taxonomy)
+            typer.echo(json.dumps(shown, ensure_ascii=False))
         return
     names = ("id", "written", "source", "status", "category", "severity", "text")
     rows = [row_of(history) for history in found]
@@ -104,10 +115,13 @@ def show(item_id: Annotated[str, typer.Argument(metavar="ID")], *, config: Confi
     from feedback_gateway.api.feedback_rendering import item_json
     from feedback_gateway.cli.administration import open_administration
     from feedback_gateway.settings import load_settings
+    from feedback_gateway.tasks.taxonomy import load_taxonomy
 
-    with open_administration(load_settings(config)) as administration:
+    settings = load_settings(config)
+    with open_administration(settings) as administration:
         history = administration.feedback.get(item_id)
-    typer.echo(json.dumps(item_json(history), ensure_ascii=False, indent=2))
+    shown = item_json(history, task=settings.feedback.task, taxonomy=load_taxonomy(settings.taxonomy))
+    typer.echo(json.dumps(shown, ensure_ascii=False, indent=2))
 
 
 @app.command("retry")

@@ -42,6 +42,12 @@ class FeedbackItem:
     rating: float | None
     metadata: Mapping[str, Any] = field(repr=False)
     status: RunStatus
+    review: str | None = None
+
+    @property
+    def review_reasons(self) -> tuple[str, ...]:
+        """Why a person should look at it; none where nobody need."""
+        return tuple((self.review or "").split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

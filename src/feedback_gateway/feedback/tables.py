@@ -5,7 +5,8 @@ from sqlalchemy import JSON, Column, Double, ForeignKey, Index, Integer, String,
 from feedback_gateway.storage.columns import UtcDateTime, metadata
 
 # `created_at` is when it was written, `received_at` when it came here. NULL is no external id, and as many as like may
-# have none. `status` is that of the item's first run; see `runs`.
+# have none. `status` is that of the item's first run; see `runs`. `review` says why a person should look at it,
+# in names with spaces between; NULL where nobody need.
 feedback_items = Table(
     "feedback_items",
     metadata,
@@ -20,6 +21,7 @@ feedback_items = Table(
     Column("rating", Double),
     Column("metadata", JSON, nullable=False),
     Column("status", Text, nullable=False),
+    Column("review", Text),
 )
 Index(
     "uq_feedback_items_external_id",
@@ -27,6 +29,14 @@ Index(
     feedback_items.c.source,
     feedback_items.c.external_id,
     unique=True,
+)
+to_be_reviewed = feedback_items.c.review.is_not(None)
+Index(
+    "ix_feedback_items_review",
+    feedback_items.c.received_at,
+    feedback_items.c.item_id,
+    sqlite_where=to_be_reviewed,
+    postgresql_where=to_be_reviewed,
 )
 Index("ix_feedback_items_created_at", feedback_items.c.created_at, feedback_items.c.item_id)
 Index(

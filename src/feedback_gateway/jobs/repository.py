@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, exists, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
 from feedback_gateway.clock import Clock
-from feedback_gateway.feedback.models import OPEN, FeedbackItem, Run, first_run_id
-from feedback_gateway.feedback.tables import analyses, feedback_items, runs
+from feedback_gateway.feedback.models import OPEN, Analysis, FeedbackItem, Run, first_run_id
+from feedback_gateway.feedback.tables import analyses, corrections, feedback_items, runs
 from feedback_gateway.jobs.models import Found, Later, Outcome, Work
 from feedback_gateway.storage.engine import reading, storage_errors, writing
 from feedback_gateway.storage.locks import lock_name
@@ -132,6 +132,8 @@ class RunRepository:
         if isinstance(outcome, Found):
             analysis = outcome.analysis(run, analysis_id=self._clock.new_id(), at=now)
             insert_or_update(connection, analyses, [asdict(analysis)], key=("run_id",))
+            if "needs_review" in analysis.result:
+                review(connection, analysis)
         mirror(connection, [run.run_id], status=changes["status"])
         return True
 
@@ -152,6 +154,15 @@ def alike(connection: Connection, query: Select[Any], *, most: int) -> list[str]
         return []
     same = query.where(runs.c.task == first.task, feedback_items.c.consumer == first.consumer).limit(most)
     return [run.run_id for run in connection.execute(same) if run.options == first.options]
+
+
+def review(connection: Connection, analysis: Analysis) -> None:
+    """Note why a person should look at the item, or that nobody need; who has corrected it has looked at it."""
+    reasons = analysis.result.get("review_reasons") or ["model_unsure"]
+    wanted = " ".join(reasons) if analysis.result["needs_review"] else None
+    corrected = select(corrections.c.item_id).where(corrections.c.item_id == analysis.item_id)
+    mine = feedback_items.c.item_id == analysis.item_id
+    connection.execute(update(feedback_items).where(mine, ~corrected.exists()).values(review=wanted))
 
 
 def mirror(connection: Connection, run_ids: Sequence[str], *, status: str) -> None:

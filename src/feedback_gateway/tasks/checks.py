@@ -7,6 +7,7 @@ from typing import Any
 from feedback_gateway.llm.models import Completion
 from feedback_gateway.tasks.calibration import Calibration, claim_of, is_doubtful, state_confidence
 from feedback_gateway.tasks.evidence import Source, verify
+from feedback_gateway.tasks.schemas import REVIEW_REASONS
 from feedback_gateway.tasks.taxonomy import Taxonomy, route
 
 Result = dict[str, Any]
@@ -29,12 +30,14 @@ def check_answer(
     taxonomy: Taxonomy,
     review_below: float | None,
     reviewed: bool,
+    suspected: bool = False,
     calibration: Calibration | None = None,
 ) -> Checked:
     """Verify the completion's evidence and add what the gateway computes itself.
 
-    `reviewed` says that the task's results carry `needs_review`: set where the model said so, where a quote was
-    dropped, and where the confidence is doubtful. `calibration` is what was measured of that.
+    `reviewed` says that the task's results carry `needs_review`, with its reasons: the model said so, a quote was
+    dropped, the confidence is doubtful, or the input is `suspected` to give the model orders. `calibration` is what was
+    measured of the confidence.
     """
     verified = verify(completion.value, sources(inputs))
     result: Result = verified.value
@@ -45,7 +48,9 @@ def check_answer(
         result = FINISHERS[task](result, taxonomy)
     if reviewed:
         doubtful = is_doubtful(claim, source=source, calibration=calibration, review_below=review_below)
-        result["needs_review"] = completion.needs_review or dropped > 0 or doubtful
+        found = (completion.needs_review, doubtful, dropped > 0, suspected)
+        reasons = [reason for reason, holds in zip(REVIEW_REASONS, found, strict=True) if holds]
+        result |= {"needs_review": bool(reasons), "review_reasons": reasons}
     return Checked(result, dropped, claim)
 
 

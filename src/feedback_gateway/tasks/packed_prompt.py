@@ -15,6 +15,7 @@ from feedback_gateway.llm.parsing import OutputError, coerce, parse_object, refu
 from feedback_gateway.llm.validating import check
 from feedback_gateway.prompts.fencing import OPENING, fence, notice
 from feedback_gateway.tasks.evidence import Source
+from feedback_gateway.tasks.injection import gives_orders
 
 Schema = dict[str, Any]
 Parts = tuple[str, ...]
@@ -116,7 +117,7 @@ def cut(content: str, request: CompletionRequest) -> Parts:
 
 def is_suspect(text: str) -> bool:
     """Whether the text looks as if it gave orders to whoever reads it."""
-    return OPENING in text or SUSPECT.search(text) is not None
+    return OPENING in text or SUSPECT.search(text) is not None or gives_orders(text)
 
 
 def shared_size(frame: Frame) -> int:

@@ -22,10 +22,10 @@ from feedback_gateway.tasks.schemas import (
 )
 
 RESERVED = frozenset({
-    "admin", "alerts", "ask", "calls", "chat", "completions", "consumers", "dashboard", "deployments", "digests",
-    "docs", "embeddings", "exit-criteria", "feedback", "health", "jobs", "keys", "knowledge", "known-issues", "kpis",
-    "live", "measurements", "metrics", "models", "openapi", "prompts", "ready", "redoc", "reviews", "static",
-    "topics", "trends", "usage", "webhooks",
+    "admin", "agreement", "alerts", "ask", "calls", "chat", "completions", "consumers", "dashboard", "deployments",
+    "digests", "docs", "embeddings", "exit-criteria", "feedback", "health", "jobs", "keys", "knowledge",
+    "known-issues", "kpis", "live", "measurements", "metrics", "models", "openapi", "prompts",
+    "ready", "redoc", "reviews", "static", "topics", "trends", "usage", "webhooks",
 })  # fmt: skip
 MAX_PROBLEMS = 20
 MAX_MESSAGE = 300

@@ -23,6 +23,12 @@ ROUTE: Schema = {
     "additionalProperties": False,
 }
 NEEDS_REVIEW: Schema = {"type": "boolean", "description": "whether a person should look at this answer"}
+REVIEW_REASONS = ("model_unsure", "low_confidence", "evidence_dropped", "injection_suspected")
+REVIEW_REASON: Schema = {
+    "type": "array",
+    "items": {"type": "string", "enum": list(REVIEW_REASONS)},
+    "description": "why a person should look at it",
+}
 CONFIDENCE_SOURCE: Schema = {
     "enum": ["classifier", "calibrated"],
     "description": "what `confidence` is: a classifier's probability, or how often answers like this one were right",
@@ -112,7 +118,7 @@ def result_schema(task: str, schema: Mapping[str, Any]) -> Schema:
     if task == "classify":
         added["route"] = ROUTE
     if task in REVIEWED:
-        added["needs_review"] = NEEDS_REVIEW
+        added |= {"needs_review": NEEDS_REVIEW, "review_reasons": REVIEW_REASON}
     made["properties"] |= added
     made["required"] = [*made.get("required", ()), *added]
     return made
@@ -176,7 +182,7 @@ def result_example(task: str, example: Mapping[str, Any], inputs: Mapping[str, A
         made = without_numbers(made | {"confidence_source": "calibrated"})
     if task == "classify":
         made["route"] = {"team": None, "rule": None, "reason": "no rule matched"}
-    return made | ({"needs_review": False} if task in REVIEWED else {})
+    return made | ({"needs_review": False, "review_reasons": []} if task in REVIEWED else {})
 
 
 def locate(value: Any, inputs: Mapping[str, Any]) -> Any:

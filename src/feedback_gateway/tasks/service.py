@@ -18,6 +18,7 @@ from feedback_gateway.llm.tokens import token_estimate
 from feedback_gateway.prompts.render import render
 from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.tasks.checks import Checked, check_answer
+from feedback_gateway.tasks.injection import speaks_to_model
 from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, parse_item, text_problems
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference
 from feedback_gateway.tasks.orders import Order, answer_of, policy_of, repeat_of, taxonomy_for
@@ -290,6 +291,7 @@ class TaskService:
             taxonomy=taxonomy,
             review_below=preference.review_below,
             reviewed="needs_review" in order.task.result_schema["properties"],
+            suspected=speaks_to_model(inputs),
             calibration=preference.calibrations.find(
                 name,
                 order.task.version,

@@ -32,7 +32,16 @@ def create_items() -> None:
         sa.Column("rating", sa.Double()),
         sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("review", sa.Text()),
         sa.PrimaryKeyConstraint("item_id", name="pk_feedback_items"),
+    )
+    waiting = sa.text("review IS NOT NULL")
+    op.create_index(
+        "ix_feedback_items_review",
+        "feedback_items",
+        ["received_at", "item_id"],
+        sqlite_where=waiting,
+        postgresql_where=waiting,
     )
     once = ["consumer", "source", "external_id"]
     op.create_index("uq_feedback_items_external_id", "feedback_items", once, unique=True)
