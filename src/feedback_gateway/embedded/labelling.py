@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from feedback_gateway.embedded.embedders import Embedder, unit_rows
 from feedback_gateway.embedded.fewshot import Example, FewShotHead
+from feedback_gateway.embedded.prototypes import Prototypes
 from feedback_gateway.embedded.reading import Reading
 from feedback_gateway.embedded.softmax import softmax
 from feedback_gateway.embedded.taxonomy import LabelSet
@@ -17,7 +18,10 @@ from feedback_gateway.embedded.text import clean
 
 DESCRIPTION_SHARPNESS = 14.0
 """Turns cosines of sentence vectors, mostly 0 to 0.6, into shares; a ranking, not a calibrated probability."""
-KEPT = 8
+ENOUGH = 20
+"""Examples a label from which learned weights are right more often than prototypes alone; of fewer, both count."""
+TINY = 1e-12
+KEPT = 32
 MOST_WEIGHTS = 8_000_000
 """Learned weights that are kept in all, of 4 bytes each; the set used last is kept in any case."""
 QUICK = 60
@@ -48,35 +52,54 @@ class Chooser:
     """What was prepared for one label set."""
 
     labels: LabelSet
-    head: FewShotHead | None
     vectors: npt.NDArray[Any]
     """Of name and description, in equal parts, shape (labels, dimensions)."""
+    head: FewShotHead | None = None
+    prototypes: Prototypes | None = None
 
     @classmethod
     def prepare(cls, labels: LabelSet, embedder: Embedder) -> "Chooser":
-        """Learn from the examples; a label without any takes part through its description."""
+        """Learn from the examples; a label without any takes part through its description.
+
+        Where there are few, what was learned counts the less, the fewer there are for a label.
+        """
         described = [text or name for name, text in zip(labels.names, labels.descriptions, strict=True)]
         vectors = unit_rows(embedder.embed([clean(name) for name in labels.names]) + embedder.embed(described))
         if not labels.examples:
-            return cls(labels, None, vectors)
+            return cls(labels, vectors)
         shown = {example.label for example in labels.examples}
         stand_ins = [
             Example(f"{name}. {text}", name)
             for name, text in zip(labels.names, labels.descriptions, strict=True)
             if name not in shown
         ]
-        return cls(labels, FewShotHead.learn([*labels.examples, *stand_ins], embedder), vectors)
+        head = FewShotHead.learn([*labels.examples, *stand_ins], embedder)
+        if len(labels.examples) >= ENOUGH * len(labels.names):
+            return cls(labels, vectors, head)
+        rows = embedder.embed([clean(example.text) for example in labels.examples])
+        targets = [labels.names.index(example.label) for example in labels.examples]
+        return cls(labels, vectors, head, Prototypes.of(vectors, rows, targets))
 
     def choose(self, reading: Reading) -> Choice:
         """Rank all labels for one text."""
-        if self.head is not None:
+        names = self.labels.names
+        if self.head is None:
+            shares = softmax(DESCRIPTION_SHARPNESS * (self.vectors @ reading.subject))
+        elif self.prototypes is None:
             names, shares = self.head.labels, self.head.predict(reading.cleaned, reading.vector)
         else:
-            names, shares = self.labels.names, softmax(DESCRIPTION_SHARPNESS * (self.vectors @ reading.subject))
+            shares = self._shares(self.head, self.prototypes, reading)
         order = np.argsort(-shares, kind="stable")
         ranking = tuple((names[place], float(shares[place])) for place in order)
         learned = self.head is not None and any(example.label == ranking[0][0] for example in self.labels.examples)
         return Choice(ranking, learned, self.head)
+
+    def _shares(self, head: FewShotHead, prototypes: Prototypes, reading: Reading) -> npt.NDArray[Any]:
+        """Both opinions as a weighted geometric mean, shape (labels,)."""
+        weight = len(self.labels.examples) / (ENOUGH * len(self.labels.names))
+        learned = head.predict(reading.cleaned, reading.vector)[[head.labels.index(one) for one in self.labels.names]]
+        near = prototypes.predict(reading.subject)
+        return softmax(weight * np.log(learned + TINY) + (1 - weight) * np.log(near + TINY))
 
 
 class Unlearned(Exception):
