@@ -22,6 +22,7 @@ from feedback_gateway.consumers.callers import Callers
 from feedback_gateway.consumers.repository import ConsumerRepository
 from feedback_gateway.consumers.service import Consumers
 from feedback_gateway.feedback.corrections import CorrectionRepository
+from feedback_gateway.feedback.examples import CorrectionReader
 from feedback_gateway.feedback.repository import FeedbackRepository
 from feedback_gateway.jobs.repository import RunRepository
 from feedback_gateway.ledger.repository import LedgerRepository
@@ -57,6 +58,7 @@ class Books:
     people: CorrectionRepository
     runs: RunRepository
     taxonomies: TaxonomyRepository
+    corrected: CorrectionReader
 
 
 def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObserver, clock: Clock) -> Books:
@@ -107,6 +109,7 @@ def open_books(settings: Settings, stack: AsyncExitStack, *, observer: CallObser
         people=CorrectionRepository(engine, clock),
         runs=RunRepository(engine, clock),
         taxonomies=TaxonomyRepository(engine),
+        corrected=CorrectionReader(engine),
     )
 
 

@@ -14,10 +14,11 @@ from feedback_gateway.clock import Clock, SystemClock
 from feedback_gateway.consumers.admission import Admission
 from feedback_gateway.deployments import deployments_of, windows_of
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
+from feedback_gateway.feedback.examples import watch_corrections
 from feedback_gateway.jobs.analysis import Analyst
 from feedback_gateway.jobs.service import Jobs
 from feedback_gateway.llm.caching import AnswerCache
-from feedback_gateway.llm.embedded_client import names_alike
+from feedback_gateway.llm.embedded_client import names_alike, sentence_vectors
 from feedback_gateway.llm.health_watch import HealthWatch
 from feedback_gateway.llm.models import CompletionClient, Deployment, ForwardClient, Provider
 from feedback_gateway.llm.opening import fallbacks_of, stack_of
@@ -32,8 +33,9 @@ from feedback_gateway.ratelimits.opening import rate_limiter_over
 from feedback_gateway.redis_link.opening import open_redis_link
 from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.calibration import Calibrations, load_calibrations
+from feedback_gateway.tasks.examples import ExampleBook
 from feedback_gateway.tasks.models import Preference
-from feedback_gateway.tasks.opening import deprecations_of, open_shadows, rollouts_of
+from feedback_gateway.tasks.opening import deprecations_of, examples_of, open_shadows, rollouts_of
 from feedback_gateway.tasks.packing import Packing
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.repeats import Repeats
@@ -112,6 +114,9 @@ async def open_services(
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
         admission = Admission(limiter, now=clock.monotonic, refused=watch.metrics.observe_refusal)
         forward = wrappers.forward(providers.forwarder)
+        examples = examples_of(settings, deployments, embed=sentence_vectors)
+        if examples.is_used:
+            start(stack, watch_corrections(books.corrected, examples, clock), name="examples")
         tasks = tasks_of(
             settings,
             deployments,
@@ -121,6 +126,7 @@ async def open_services(
             books=books,
             admission=admission,
             taxonomy=taxonomy,
+            examples=examples,
             clock=clock,
         )
         yield Services(
@@ -137,7 +143,7 @@ async def open_services(
             cache=cache,
             tasks=tasks,
             passthrough=passthrough_of(settings, deployments, client=forward, books=books, admission=admission),
-            repeats=repeats_of(settings, cache, registry=registry, taxonomy=taxonomy, admission=admission, books=books),
+            repeats=repeats_of(settings, cache, tasks, registry=registry, taxonomy=taxonomy, books=books),
             jobs=jobs_of(settings, tasks, books, registry=registry, clock=clock),
             warm_up=providers.warm_up,
         )
@@ -153,6 +159,7 @@ def tasks_of(
     books: Books,
     admission: Admission,
     taxonomy: TaxonomyFile,
+    examples: ExampleBook,
     clock: Clock,
 ) -> TaskService:
     """What runs tasks; `stack` ends what runs beside them."""
@@ -164,6 +171,7 @@ def tasks_of(
         admission=admission,
         redactor=books.redactor if settings.redaction.before_provider else None,
         taxonomy=taxonomy,
+        examples=examples,
         preferences=preferences_of(settings, registry),
         rollouts=rollouts_of(settings, registry),
         shadows=open_shadows(settings, stack),
@@ -222,10 +230,10 @@ def cache_of(settings: Settings, link: "RedisLink | None", *, clock: Clock) -> A
 def repeats_of(
     settings: Settings,
     cache: AnswerCache,
+    tasks: TaskService,
     *,
     registry: TaskRegistry,
     taxonomy: TaxonomyFile,
-    admission: Admission,
     books: Books,
 ) -> Repeats:
     """The bodies that are known by their bytes."""
@@ -233,7 +241,8 @@ def repeats_of(
         cache=cache,
         registry=registry,
         taxonomy=taxonomy,
-        admission=admission,
+        examples=tasks.examples,
+        admission=tasks.admission,
         recorder=books.recorder,
         max_bytes=settings.cache.max_bytes // 2,
         max_entries=settings.cache.max_entries,

@@ -121,6 +121,13 @@ class DeprecationSettings(Section):
         return self
 
 
+class ExampleSettings(Section):
+    """How many of people's corrections a prompt shows, the nearest ones, and whether consumers share them."""
+
+    most: int = Field(8, ge=1, le=32)
+    scope: Literal["consumer", "shared"] = "consumer"
+
+
 class TaskSettings(Section):
     """Which alias and prompt versions a task uses, and below which confidence a person should look."""
 
@@ -131,6 +138,7 @@ class TaskSettings(Section):
     canary: Share | None = None
     shadow: int | None = None
     deprecations: dict[int, DeprecationSettings] = Field({}, description="by prompt version")
+    examples: ExampleSettings | None = Field(None, description="people's corrections; None uses none")
 
 
 class RetrySettings(Section):
@@ -289,6 +297,12 @@ class Settings(Section):
     webhooks: dict[str, Any] = {}
     digests: list[dict[str, Any]] = []
     alerts: list[dict[str, Any]] = []
+
+    @property
+    def without_examples(self) -> "Settings":
+        """The same gateway as if nobody had corrected anything, so that a figure is one of the prompt and the model."""
+        tasks = {name: task.model_copy(update={"examples": None}) for name, task in self.tasks.items()}
+        return self.model_copy(update={"tasks": tasks})
 
     @model_validator(mode="after")
     def aliases_exist(self) -> "Settings":

@@ -57,6 +57,20 @@ def test_every_sample_row_names_a_source_whose_licence_is_noted() -> None:
     assert all(f"`{source}`" in note for source in LICENSED)
 
 
+def test_two_hundred_corrections_make_the_rest_of_a_file_better(run: Run, tmp_path: Path) -> None:
+    """Also the rows that nobody corrected, by more than the intervals are wide; it leaves nothing behind."""
+    done = run("demo", "--learn")
+
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(cell_len(line) for line in lines) <= 82
+    figures = re.compile(r"(\d+) +(0\.\d+) +(\S+) to (\S+) +(0\.\d+) +(\S+) to (\S+)$")
+    found = [match for line in lines if (match := figures.search(line))]
+    assert [int(match[1]) for match in found] == [616, 416]
+    assert all(float(match[4]) < float(match[6]) for match in found)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_tour_of_the_gateway_shows_failover_cache_budget_and_ledger(run: Run, tmp_path: Path) -> None:
     """In front of scripted providers, whose own account is what the ledger says; it leaves nothing behind."""
     done = run("demo", "--gateway")

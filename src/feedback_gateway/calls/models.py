@@ -131,7 +131,8 @@ class Call:
     log keeps for calls that are all alike. `origin` is the request that it was made for, if any. `beside` is the id of
     the call that it is to be compared with. `inputs` and `result` are what users wrote and what was answered: they stay
     out of the representation, which may be logged. `parts` are the calls that a pack, of one or more, is asked for: it
-    is never logged itself, they hold and pay what it costs.
+    is never logged itself, they hold and pay what it costs. `examples` is the version of people's corrections that it
+    was answered with.
     """
 
     call_id: str
@@ -160,6 +161,7 @@ class Call:
     beside: str | None = None
     dropped_evidence: int = 0
     taxonomy_version: str | None = None
+    examples: str | None = None
     budgets: tuple[Budget, ...] = ()
     is_held: bool = False
     held_usd: Decimal | None = None

@@ -12,6 +12,9 @@ def demo(
     gateway: Annotated[
         bool, typer.Option("--gateway", help="Show failover, cache, budget and ledger in front of scripted providers.")
     ] = False,
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Sort a labelled file before and after people corrected 200 of its rows.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="With --gateway: let it all run on until Ctrl-C.")] = False,
 ) -> None:
     """Classify real sample feedback without key or network; prints a table, a digest and the cost."""
@@ -21,11 +24,18 @@ def demo(
 
     if keep and not gateway:
         raise ConfigurationError("--keep needs --gateway: nothing else of the demonstration runs on")
+    if learn and gateway:
+        raise ConfigurationError("--learn and --gateway show different things: give one of them")
     with TemporaryDirectory(prefix="feedback-gateway-demo-") as folder:
         if gateway:
             from feedback_gateway.cli.gateway_demo import run_gateway_demo, stay
 
             run_async(run_gateway_demo(folder, afterwards=stay if keep else None))
+            return
+        if learn:
+            from feedback_gateway.cli.learning_demo import run_learning_demo
+
+            typer.echo(run_async(run_learning_demo(folder)))
             return
         from feedback_gateway.cli.demo_run import run_demo
 

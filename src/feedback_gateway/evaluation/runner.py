@@ -46,11 +46,11 @@ class Run:
 
 
 async def measure(settings: Settings, dataset: Dataset, *, subject: Subject, limit: int | None = None) -> Run:
-    """Ask for every row, or the first `limit`.
+    """Ask for every row, or the first `limit`, without anybody's corrections as examples.
 
     Raises what opening the services raises, and UnknownTask or InvalidRequest for the subject.
     """
-    dataset = replace(dataset, rows=dataset.rows[:limit])
+    dataset, settings = replace(dataset, rows=dataset.rows[:limit]), settings.without_examples
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         if dataset.taxonomy is not None:

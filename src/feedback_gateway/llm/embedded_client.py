@@ -154,6 +154,13 @@ def names_alike(names: Sequence[str]) -> "npt.NDArray[np.bool_]":
     return table
 
 
+def sentence_vectors(texts: Sequence[str]) -> "npt.NDArray[np.float32]":
+    """A unit row a text, shape (len(texts), dimensions); loads the embedder alone. Blocks."""
+    from feedback_gateway.embedded.text import clean  # noqa: PLC0415 a process without it stays small
+
+    return load_names_embedder().embed([clean(text) for text in texts])
+
+
 @functools.cache
 def load_names_embedder() -> "Embedder":
     """The embedder, once a process."""

@@ -53,6 +53,7 @@ class CompletionRequest:
     `output_schema` is the JSON Schema (draft 2020-12) that the answer must satisfy, enumerations of this
     very request included. `task`, `items` and `taxonomy` say the same as `messages` to a model that is no
     language model: the task's name, the validated inputs of each item, and the categories to choose from.
+    The messages show so many `examples` of what people said of other texts, chosen for this item alone.
     `prompt_digest` stands for the file that they were rendered from, and `fence` is the token, drawn for this request
     alone, that the messages carry around texts of users. With a `gatherer` it may share a model call with others; one
     with several `items` is such a call, and whoever gathered them holds the answer for each to its schema.
@@ -67,6 +68,7 @@ class CompletionRequest:
     task: str
     items: tuple[Mapping[str, Any], ...] = ()
     taxonomy: Mapping[str, Any] | None = None
+    examples: int = 0
     prompt_digest: str = ""
     fence: str = ""
     cache: CachePolicy = USE_CACHE

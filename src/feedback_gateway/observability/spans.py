@@ -82,6 +82,7 @@ def call_spans(call: Call, trace: Trace) -> Iterator[SpanData]:
         "feedback_gateway.call_id": call.call_id,
         "feedback_gateway.task": call.task,
         "feedback_gateway.prompt_version": call.prompt_version,
+        "feedback_gateway.examples": call.examples,
         "feedback_gateway.consumer": call.consumer,
         "feedback_gateway.deployment": call.deployment,
         "feedback_gateway.cached": call.cached,

@@ -53,13 +53,15 @@ class Preference:
 class Repeat:
     """What it takes to give a stored answer again to the very same request, without reading that.
 
-    `version` is the prompt version that was asked for, `configured` the taxonomy that serves, `tokens` what the call
-    counts as against limits, `saved_usd` what the stored answer cost; `inputs`, `result`, `texts` are for the log.
+    `version` is the prompt version that was asked for, `configured` the taxonomy that serves, `examples` the version of
+    people's corrections that it was answered with, `tokens` what the call counts as against limits, `saved_usd` what
+    the stored answer cost; `inputs`, `result`, `texts` are for the log.
     """
 
     task: Task
     version: int | None
     configured: Taxonomy
+    examples: str | None
     taxonomy_version: str | None
     model: str
     kept: KeptAs

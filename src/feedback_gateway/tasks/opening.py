@@ -1,9 +1,13 @@
 """Builds the rollouts and deprecations of tasks from the settings, and refuses what no prompt file gives."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from feedback_gateway.errors import ConfigurationError, InvalidRequest
+from feedback_gateway.llm.models import Deployment
+from feedback_gateway.llm.providers import EMBEDDED_MODEL
 from feedback_gateway.settings import Settings, TaskSettings
+from feedback_gateway.tasks.examples import Embed, ExampleBook, ExampleUse
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.rollout import Canary, Deprecation, Deprecations, Rollout
 from feedback_gateway.tasks.shadows import Shadows
@@ -58,3 +62,17 @@ def deprecations_of(settings: Settings) -> Deprecations:
             for version, one in task.deprecations.items()
         }
     )
+
+
+def examples_of(settings: Settings, deployments: Iterable[Deployment], *, embed: Embed) -> ExampleBook:
+    """An empty book for the tasks that use people's corrections; `embed` is called only where there are any."""
+    uses = {
+        name: ExampleUse(most=task.examples.most, shared=task.examples.scope == "shared")
+        for name, task in settings.tasks.items()
+        if task.examples is not None
+    }
+    embedded: set[str] = set()
+    others: set[str] = set()
+    for one in deployments:
+        (embedded if one.model == EMBEDDED_MODEL else others).add(one.alias)
+    return ExampleBook(uses, readers=others, learners=embedded, embed=embed)

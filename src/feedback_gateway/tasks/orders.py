@@ -11,6 +11,7 @@ from feedback_gateway.llm.models import CachePolicy, CompletionClient
 from feedback_gateway.prompts.models import Prompt
 from feedback_gateway.ratelimits.models import Standing
 from feedback_gateway.tasks.checks import Checked
+from feedback_gateway.tasks.examples import Question
 from feedback_gateway.tasks.models import Answer, CallOptions, Preference, Repeat
 from feedback_gateway.tasks.packing import Packer
 from feedback_gateway.tasks.registry import Task
@@ -84,6 +85,7 @@ def repeat_of(order: Order, call: Call, *, tokens: int, configured: Taxonomy) ->
         task=order.task,
         version=order.version,
         configured=configured,
+        examples=call.examples,
         taxonomy_version=call.taxonomy_version,
         model=order.model,
         kept=call.kept_as,
@@ -111,3 +113,17 @@ def taxonomy_for(task: Task, inputs: Mapping[str, Any], *, configured: Taxonomy)
     if own.teams or own.rules or own.default_team:
         return own
     return replace(own, teams=configured.teams, rules=configured.rules, default_team=configured.default_team)
+
+
+def question_of(order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> Question:
+    """What examples are chosen for; `inputs` are as the item has them."""
+    shared = taxonomy.as_json()
+    return Question(
+        task=order.task.name,
+        model=order.model,
+        consumer=order.consumer.name,
+        purpose=order.options.purpose,
+        inputs=inputs,
+        taxonomy=shared,
+        schema=order.task.answer_schema({**inputs, "taxonomy": shared}),
+    )

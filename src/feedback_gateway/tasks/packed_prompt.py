@@ -83,7 +83,7 @@ class Reading:
 
 def portion_of(request: CompletionRequest) -> Portion | None:
     """The request as a part of a pack, None where it had better stay alone."""
-    if len(request.items) != 1 or not request.fence or "$ref" in json.dumps(request.output_schema):
+    if len(request.items) != 1 or request.examples or not request.fence or "$ref" in json.dumps(request.output_schema):
         return None
     *before, last = request.messages
     text = request.items[0].get("text")

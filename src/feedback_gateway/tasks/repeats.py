@@ -14,6 +14,7 @@ from feedback_gateway.errors import GatewayError
 from feedback_gateway.llm.caching import AnswerCache
 from feedback_gateway.observability.models import Origin
 from feedback_gateway.ratelimits.models import Standing
+from feedback_gateway.tasks.examples import ExampleBook
 from feedback_gateway.tasks.models import Repeat
 from feedback_gateway.tasks.registry import TaskRegistry
 from feedback_gateway.tasks.taxonomy_file import TaxonomyFile
@@ -57,6 +58,7 @@ class Repeats:
         cache: AnswerCache,
         registry: TaskRegistry,
         taxonomy: TaxonomyFile,
+        examples: ExampleBook,
         admission: Admission,
         recorder: Recorder,
         max_bytes: int,
@@ -65,6 +67,7 @@ class Repeats:
         self._cache = cache
         self._registry = registry
         self._taxonomy = taxonomy
+        self._examples = examples
         self._admission = admission
         self._recorder = recorder
         self._known: Shelf[Known] = Shelf(max_bytes=max_bytes, max_entries=max_entries, now=cache.clock.monotonic)
@@ -81,7 +84,7 @@ class Repeats:
         if known is None:
             return None
         repeat = known.repeat
-        if not self._is_current(repeat) or await self._cache.store.get(repeat.kept.key) != repeat.kept.entry:
+        if not self._is_current(repeat, consumer) or await self._cache.store.get(repeat.kept.key) != repeat.kept.entry:
             self._known.drop(key)
             return None
         consumer.scopes.require(task=name, model=repeat.model)
@@ -93,6 +96,7 @@ class Repeats:
             call.inputs, call.result, call.texts = repeat.inputs, repeat.result, repeat.texts
             call.cached, call.saved_usd, call.deployment = True, repeat.saved_usd, repeat.deployment
             call.dropped_evidence, call.taxonomy_version = repeat.dropped, repeat.taxonomy_version
+            call.examples = repeat.examples
             self._cache.hits += 1
         return Hit(
             call_id=call.call_id,
@@ -116,8 +120,10 @@ class Repeats:
         hashed.update(body)
         return hashed.digest()
 
-    def _is_current(self, repeat: Repeat) -> bool:
-        """Whether the task is what it was: its prompt file may have changed, or the taxonomy."""
+    def _is_current(self, repeat: Repeat, consumer: Consumer) -> bool:
+        """Whether the task is what it was: its prompt file may have changed, the taxonomy, or what people corrected."""
+        if repeat.examples != self._examples.version(repeat.task.name, consumer.name):
+            return False
         if repeat.configured is not self._taxonomy.current:
             return False
         try:

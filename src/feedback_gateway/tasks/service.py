@@ -15,13 +15,15 @@ from feedback_gateway.consumers.models import Consumer
 from feedback_gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, Problem
 from feedback_gateway.llm.models import Completion, CompletionClient, CompletionRequest
 from feedback_gateway.llm.tokens import token_estimate
+from feedback_gateway.prompts.examples import with_shown
 from feedback_gateway.prompts.render import render
 from feedback_gateway.redaction.redactor import Redactor
 from feedback_gateway.tasks.checks import Checked, check_answer
+from feedback_gateway.tasks.examples import ExampleBook, Lesson
 from feedback_gateway.tasks.injection import speaks_to_model
 from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, parse_item, text_problems
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference
-from feedback_gateway.tasks.orders import Order, answer_of, policy_of, repeat_of, taxonomy_for
+from feedback_gateway.tasks.orders import Order, answer_of, policy_of, question_of, repeat_of, taxonomy_for
 from feedback_gateway.tasks.packing import Packing
 from feedback_gateway.tasks.registry import Task, TaskRegistry
 from feedback_gateway.tasks.rollout import Deprecations, Rollout
@@ -58,6 +60,7 @@ class TaskService:
         admission: Admission,
         redactor: Redactor | None,
         taxonomy: TaxonomyFile,
+        examples: ExampleBook,
         preferences: Mapping[str, Preference],
         rollouts: Mapping[str, Rollout],
         shadows: Shadows,
@@ -71,9 +74,10 @@ class TaskService:
         self._registry = registry
         self._client = client
         self._recorder = recorder
-        self._admission = admission
+        self.admission = admission
         self._redactor = redactor
         self._taxonomy = taxonomy
+        self.examples = examples
         self._preferences = preferences
         self._rollouts = rollouts
         self._shadows = shadows
@@ -154,7 +158,8 @@ class TaskService:
         order, parsed = self._order(name, consumer=consumer, options=options), parse_item(item)
         inputs = self._checked_inputs(order.task, parsed)
         masked = inputs if self._redactor is None else self._redactor.session().mask(inputs)
-        return self._request(order, masked, taxonomy_for(order.task, parsed.inputs, configured=self._taxonomy.current))
+        taxonomy = taxonomy_for(order.task, parsed.inputs, configured=self._taxonomy.current)
+        return self._request(order, masked, taxonomy, self.examples.lesson(question_of(order, inputs, taxonomy)))
 
     def resolve(self, name: str, *, consumer: Consumer, options: CallOptions) -> tuple[int, str]:
         """The prompt version and the alias that answer. Raises UnknownTask, InvalidRequest or Forbidden."""
@@ -216,18 +221,19 @@ class TaskService:
         call: Call | None = None
         configured = self._taxonomy.current
         try:
-            self._admission.look(order.consumer)
+            self.admission.look(order.consumer)
             order = order if order.rollout is None else self._order_of(order, raw, order.rollout)
             item = parse_item(raw)
             taxonomy = taxonomy_for(order.task, item.inputs, configured=configured)
             taxonomy_version = taxonomy.version if order.task.uses_taxonomy else None
             inputs = self._checked_inputs(order.task, item)
             mask = None if self._redactor is None else self._redactor.session()
-            request = self._request(order, inputs if mask is None else mask.mask(inputs), taxonomy)
+            lesson = await self.examples.ask(question_of(order, inputs, taxonomy))
+            request = self._request(order, inputs if mask is None else mask.mask(inputs), taxonomy, lesson)
             remaining_s = self._remaining(order)
             tokens = token_estimate(request)
             is_shadow = order.options.purpose == "shadow"  # which takes nothing from anybody's limit
-            standing = None if is_shadow else await self._admission.admit(order.consumer, tokens=tokens)
+            standing = None if is_shadow else await self.admission.admit(order.consumer, tokens=tokens)
             async with self._recorder.record(
                 order.consumer,
                 order.task.name,
@@ -237,11 +243,11 @@ class TaskService:
                 origin=order.options.origin,
             ) as call:
                 call.inputs, call.purpose, call.beside = item.inputs, order.options.purpose, order.options.beside
-                call.taxonomy_version = taxonomy_version
+                call.taxonomy_version, call.examples = taxonomy_version, lesson.version
                 completion = await order.client.complete(request, call)
                 if mask is not None:
                     completion = replace(completion, value=mask.restore(completion.value))
-                checked = self._check(order, completion, inputs, taxonomy, deployment=call.deployment)
+                checked = self._check(order, completion, inputs, taxonomy, call=call)
                 call.dropped_evidence, call.result = checked.dropped, checked.result
         except GatewayError as error:
             if call is None:
@@ -254,20 +260,30 @@ class TaskService:
         repeat = repeat_of(order, call, tokens=tokens, configured=configured)
         return answer_of(order, call, checked, item_id=item.id, standing=standing, repeat=repeat)
 
-    def _request(self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy) -> CompletionRequest:
-        """The question to the model, with the taxonomy, which is nobody's feedback and so is never masked."""
+    def _request(
+        self, order: Order, inputs: Mapping[str, Any], taxonomy: Taxonomy, lesson: Lesson
+    ) -> CompletionRequest:
+        """The question to the model, with the taxonomy, which is nobody's feedback and so is never masked.
+
+        What is put in the place of personal data of examples is put back nowhere.
+        """
         prompt = order.task.prompt
         inputs = {**inputs, "taxonomy": taxonomy.as_json()}
         fence = self._new_fence()
+        shown = lesson.shown
+        if shown and self._redactor is not None:
+            masked = self._redactor.session().mask([text for text, _ in shown])
+            shown = tuple((text, labels) for text, (_, labels) in zip(masked, shown, strict=True))
         return CompletionRequest(
             model=order.model,
-            messages=render(prompt, inputs, fence=fence),
+            messages=with_shown(render(prompt, inputs, fence=fence), shown, token=fence),
             output_schema=order.task.answer_schema(inputs),
             max_tokens=prompt.max_tokens,
             temperature=prompt.temperature,
             task=prompt.name,
             items=(inputs,),
-            taxonomy=inputs["taxonomy"],
+            taxonomy=lesson.taxonomy,
+            examples=len(shown),
             prompt_digest=prompt.digest,
             fence=fence,
             cache=policy_of(order.options, prompt),
@@ -281,9 +297,12 @@ class TaskService:
         inputs: Mapping[str, Any],
         taxonomy: Taxonomy,
         *,
-        deployment: str | None,
+        call: Call,
     ) -> Checked:
         name, preference = order.task.name, order.preference
+        calibration = preference.calibrations.find(
+            name, order.task.version, deployment=call.deployment, taxonomy_version=call.taxonomy_version
+        )
         return check_answer(
             completion,
             task=name,
@@ -292,12 +311,7 @@ class TaskService:
             review_below=preference.review_below,
             reviewed="needs_review" in order.task.result_schema["properties"],
             suspected=speaks_to_model(inputs),
-            calibration=preference.calibrations.find(
-                name,
-                order.task.version,
-                deployment=deployment,
-                taxonomy_version=taxonomy.version if order.task.uses_taxonomy else None,
-            ),
+            calibration=None if call.examples else calibration,  # it was measured without them
         )
 
     def _checked_inputs(self, task: Task, item: Item) -> Mapping[str, Any]:
