@@ -33,7 +33,6 @@ from feedback_gateway.ratelimits.opening import rate_limiter_over
 from feedback_gateway.redis_link.opening import open_redis_link
 from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.calibration import Calibrations, load_calibrations
-from feedback_gateway.tasks.examples import ExampleBook
 from feedback_gateway.tasks.models import Preference
 from feedback_gateway.tasks.opening import deprecations_of, examples_of, open_shadows, rollouts_of
 from feedback_gateway.tasks.packing import Packing
@@ -114,9 +113,6 @@ async def open_services(
         watch.read(books, health=wrappers.health, cache=cache, redis=redis)
         admission = Admission(limiter, now=clock.monotonic, refused=watch.metrics.observe_refusal)
         forward = wrappers.forward(providers.forwarder)
-        examples = examples_of(settings, deployments, embed=sentence_vectors)
-        if examples.is_used:
-            start(stack, watch_corrections(books.corrected, examples, clock), name="examples")
         tasks = tasks_of(
             settings,
             deployments,
@@ -126,7 +122,6 @@ async def open_services(
             books=books,
             admission=admission,
             taxonomy=taxonomy,
-            examples=examples,
             clock=clock,
         )
         yield Services(
@@ -159,11 +154,13 @@ def tasks_of(
     books: Books,
     admission: Admission,
     taxonomy: TaxonomyFile,
-    examples: ExampleBook,
     clock: Clock,
 ) -> TaskService:
     """What runs tasks; `stack` ends what runs beside them."""
     new_fence = Fences()
+    examples = examples_of(settings, deployments, embed=sentence_vectors)
+    if examples.is_used:
+        start(stack, watch_corrections(books.corrected, examples, clock), name="examples")
     return TaskService(
         registry=registry,
         client=client,
