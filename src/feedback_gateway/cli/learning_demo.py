@@ -12,7 +12,7 @@ from feedback_gateway.cli.terminal import format_table
 from feedback_gateway.consumers.models import LOCAL_CONSUMER
 from feedback_gateway.evaluation.intervals import resampled
 from feedback_gateway.evaluation.metrics import score
-from feedback_gateway.feedback.models import Correction, NewItem
+from feedback_gateway.feedback.models import NewItem
 from feedback_gateway.services import Services, open_services
 from feedback_gateway.settings import Settings
 from feedback_gateway.tasks.models import Answer, CallOptions
@@ -83,20 +83,8 @@ def correct(services: Services, rows: Sequence[Row]) -> None:
     """Store the rows as feedback, and the word of a person for each. Blocks."""
     items = [NewItem(text=row["text"], source="demo", external_id=row["id"]) for row in rows]
     _, placed = services.books.feedback.add(items, consumer=LOCAL_CONSUMER.name, task=TASK)
-    services.books.corrected.add(
-        [
-            Correction(
-                correction_id=services.clock.new_id(),
-                item_id=where.item_id,
-                field="category",
-                value=row["label"],
-                by="demo",
-                reason=None,
-                at=services.clock.now(),
-            )
-            for row, where in zip(rows, placed, strict=True)
-        ]
-    )
+    for row, where in zip(rows, placed, strict=True):
+        services.books.people.add(where.item_id, field="category", value=row["label"], by="demo")
 
 
 def line(

@@ -1,8 +1,7 @@
-"""Reads what people corrected, for the examples of this process, and goes on looking for more; stores what is said."""
+"""Reads what people corrected, for the examples of this process, and goes on looking for more."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Engine, func, select
@@ -10,10 +9,8 @@ from sqlalchemy import Engine, func, select
 from feedback_gateway.calls.retention import to_its_end
 from feedback_gateway.clock import Clock
 from feedback_gateway.errors import GatewayError
-from feedback_gateway.feedback.models import Correction
 from feedback_gateway.feedback.tables import corrections, feedback_items
-from feedback_gateway.storage.engine import reading, storage_errors, writing
-from feedback_gateway.storage.upserts import insert_rows
+from feedback_gateway.storage.engine import reading, storage_errors
 from feedback_gateway.tasks.examples import Corrected, ExampleBook
 from feedback_gateway.tasks.twins import normal
 
@@ -31,7 +28,7 @@ Seen = tuple[str, ...]
 
 
 class CorrectionReader:
-    """The newest corrections of all consumers, and more of them. Blocks. Raises ConfigurationError or Unavailable."""
+    """The newest corrections of all consumers. Blocks. Raises ConfigurationError or Unavailable."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -49,11 +46,6 @@ class CorrectionReader:
         query = query.order_by(corrections.c.correction_id.desc()).limit(most)
         with storage_errors(self._engine), reading(self._engine) as connection:
             return last_words(connection.execute(query).mappings().all())
-
-    def add(self, said: Sequence[Correction]) -> None:
-        """Store what people said of items that there are, all or none."""
-        with writing(self._engine) as connection:
-            insert_rows(connection, corrections, [asdict(one) for one in said])
 
 
 def last_words(rows: Iterable[Mapping[Any, Any]]) -> list[Corrected]:
