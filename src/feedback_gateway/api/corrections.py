@@ -19,6 +19,7 @@ from feedback_gateway.feedback.models import ItemHistory
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.registry import Task
 
+Reason = Literal["model_unsure", "low_confidence", "evidence_dropped", "injection_suspected", "versions_disagree"]
 MOST_CHARS = 10_000
 STORABLE = r"^[^\x00]*$"
 
@@ -37,9 +38,7 @@ class ReviewQuery(PageQuery):
 
     consumer: Name = None
     source: Name = None
-    reason: Literal["model_unsure", "low_confidence", "evidence_dropped", "injection_suspected"] | None = None
-
-
+    reason: Reason | None = None
 class AgreementQuery(Query):
     """Of which time, and by what it is grouped: names with commas."""
 

@@ -9,8 +9,9 @@ from feedback_gateway.api.calls import Moment, Name
 from feedback_gateway.api.deps import CallerDep, Json, Query, ServicesDep, in_thread, query_errors, settle, visible
 from feedback_gateway.calls.pairs import Side
 from feedback_gateway.calls.reports import parse_moment
-from feedback_gateway.evaluation.disagreements import Comparison, Disagreements, labels_of
+from feedback_gateway.evaluation.disagreements import Comparison, Disagreements
 from feedback_gateway.services import Services
+from feedback_gateway.tasks.labels import labels_of
 
 NOTHING_KEPT = "log.payloads is `none`: results are not kept, so that nothing of what is logged now can be compared"
 

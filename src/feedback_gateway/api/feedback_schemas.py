@@ -20,7 +20,7 @@ from feedback_gateway.api.schemas import (
     record,
     ref,
 )
-from feedback_gateway.feedback.models import STATUSES
+from feedback_gateway.feedback.models import DISPUTED, STATUSES
 from feedback_gateway.tasks.schemas import REVIEW_REASONS
 
 STATUS: Schema = TEXT | {"enum": list(STATUSES)}
@@ -77,7 +77,7 @@ COMPONENTS: Mapping[str, Schema] = {
     "Correction": CORRECTION,
     "FeedbackItem": ITEM,
     "FeedbackPage": page_of(ref("FeedbackItem")),
-    "ReviewPage": page_of(record(**ITEM["properties"], reasons=listed(TEXT | {"enum": list(REVIEW_REASONS)}))),
+    "ReviewPage": page_of(record(**ITEM["properties"], reasons=listed(TEXT | {"enum": [*REVIEW_REASONS, DISPUTED]}))),
     "AgreementPage": page_of(AGREEMENT),
     "StoredItem": record(**IDS, **PLACED),
     "StoredItems": record(**IDS, results=listed({"anyOf": [record(**PLACED), record(error=ref("Problem"))]})),

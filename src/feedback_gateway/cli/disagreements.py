@@ -110,7 +110,7 @@ def comparison_lines(one: "Comparison", *, width: int | None) -> Iterator[str]:
 
 def changes_of(answered: "Side", beside: "Side", fields: tuple[str, ...]) -> Iterator[str]:
     """What one label was and what it is beside that."""
-    from feedback_gateway.evaluation.disagreements import MISSING, value_at
+    from feedback_gateway.tasks.labels import MISSING, value_at
 
     for name in fields:
         before, after = (value_at(side.result, name) or MISSING for side in (answered, beside))

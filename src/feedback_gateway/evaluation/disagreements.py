@@ -2,17 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from feedback_gateway.calls.pairs import Pair
-from feedback_gateway.prompts.schemas import ENUM_FROM
+from feedback_gateway.tasks.labels import MISSING, differing_labels
 
 Z_95 = 1.959963984540054
-LABEL_WORDS = frozenset({"enum", "const", "pattern", ENUM_FROM})
-TEAM = "route.team"
-MISSING = "(none)"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,40 +103,6 @@ def count(found: Comparison, pair: Pair, labels: Iterable[str]) -> tuple[str, ..
             counted.differ += 1
             counted.changes[one or MISSING, other or MISSING] += 1
     return tuple(name for name, (left, right) in differing.items() if left != right)
-
-
-def differing_labels(left: Any, right: Any, labels: Iterable[str]) -> dict[str, tuple[str | None, str | None]]:
-    """Every one of `labels` that either result has, with its value in both."""
-    found = {name: (value_at(left, name), value_at(right, name)) for name in labels}
-    return {name: values for name, values in found.items() if values != (None, None)}
-
-
-def value_at(result: Any, name: str) -> str | None:
-    """The label at a dotted place, None where there is no such place."""
-    for part in name.split("."):
-        if not isinstance(result, Mapping) or part not in result:
-            return None
-        result = result[part]
-    return MISSING if result is None else str(result).lower() if isinstance(result, bool) else str(result)
-
-
-def labels_of(schemas: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The places in answers of these schemas that hold one of a few words, and the team that a rule gave.
-
-    Prose, numbers and lists are none: what a model writes in sentences is never twice the same.
-    """
-    return tuple(dict.fromkeys([name for schema in schemas for name in label_places(schema)] + [TEAM]))
-
-
-def label_places(schema: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
-    """The dotted places of one schema's labels."""
-    for name, inner in schema.get("properties", {}).items():
-        if not isinstance(inner, Mapping):
-            continue
-        is_flag = "boolean" in inner.get("type", ())
-        if is_flag or LABEL_WORDS & inner.keys():
-            yield ".".join((*path, name))
-        yield from label_places(inner, (*path, name))
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float] | None:

@@ -11,6 +11,8 @@ RunStatus = Literal["stored", "queued", "waiting", "analysed", "failed"]
 `analysed` and `failed` are for good; a failed run is tried again only when somebody asks for it.
 """
 STATUSES: tuple[RunStatus, ...] = ("stored", "queued", "waiting", "analysed", "failed")
+DISPUTED = "versions_disagree"
+"""Why a person should look at an item whose answer another version of the prompt does not share."""
 OPEN: tuple[RunStatus, ...] = ("stored", "queued", "waiting")
 
 

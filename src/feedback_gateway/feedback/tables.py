@@ -85,6 +85,7 @@ analyses = Table(
 )
 Index("uq_analyses_run_id", analyses.c.run_id, unique=True)
 Index("ix_analyses_item_id", analyses.c.item_id)
+Index("ix_analyses_call_id", analyses.c.call_id)
 
 # What a person says a field should be; the newest of a field wins.
 corrections = Table(

@@ -29,6 +29,7 @@ class Analyst:
         self._tasks = tasks
         self._runs = runs
         self._consumers = consumers
+        tasks.disputes.listener = self._dispute
 
     async def analyse(self, bundle: str, *, hold: Hold) -> None:
         """Give every run of `bundle` that has none an outcome. Doing it twice does nothing twice.
@@ -43,6 +44,8 @@ class Analyst:
         async for done in gathered(self._outcomes(work)):
             await to_its_end(self._runs.record, done)
             for _, outcome in done:
+                if isinstance(outcome, Found) and outcome.call_id in self._tasks.disputes:
+                    await self._dispute(outcome.call_id)  # which was said before there was anything to note it at
                 if isinstance(outcome, Later) and outcome.held != "run":
                     hold(consumer if outcome.held == "consumer" else None, outcome.seconds)
 
@@ -73,6 +76,12 @@ class Analyst:
             result=dict(answer.result),
             by=answer.deployment,
         )
+
+    async def _dispute(self, call_id: str) -> None:
+        try:
+            await asyncio.to_thread(self._runs.dispute, call_id)
+        except GatewayError as error:
+            logger.warning("that two versions disagree about an item could not be noted: %s", error.detail)
 
     def _consumer(self, name: str) -> Consumer:
         """Who pays. Raises Forbidden for somebody who may not work here any more."""

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exists, select, update
+from sqlalchemy import Connection, Engine, case, exists, func, literal, select, update
 from sqlalchemy.sql import ColumnElement, Select
 
 from feedback_gateway.clock import Clock
-from feedback_gateway.feedback.models import OPEN, Analysis, FeedbackItem, Run, first_run_id
+from feedback_gateway.feedback.models import DISPUTED, OPEN, Analysis, FeedbackItem, Run, first_run_id
 from feedback_gateway.feedback.tables import analyses, corrections, feedback_items, runs
 from feedback_gateway.jobs.models import Found, Later, Outcome, Work
 from feedback_gateway.storage.engine import reading, storage_errors, writing
@@ -102,6 +102,17 @@ class RunRepository:
             connection.execute(update(runs).where(runs.c.bundle == bundle).values(changes))
             mirror(connection, left, status="waiting")
 
+    def dispute(self, call_id: str) -> None:
+        """Note that a person should look at what came of a call: another version says otherwise."""
+        found = select(analyses.c.item_id).where(analyses.c.call_id == call_id)
+        reasons = case(
+            (feedback_items.c.review.is_(None), DISPUTED), else_=feedback_items.c.review + literal(f" {DISPUTED}")
+        )
+        noted = func.coalesce(feedback_items.c.review, "").contains(DISPUTED)
+        wanted = feedback_items.c.item_id.in_(found), ~noted, uncorrected(feedback_items.c.item_id)
+        with writing(self._engine) as connection:
+            connection.execute(update(feedback_items).where(*wanted).values(review=reasons))
+
     def retry(self, *, item_id: str | None = None) -> int:
         """Have what failed or waits, of one item or of all, tried again now, as if it never was; how much it is."""
         wanted: list[ColumnElement[bool]] = [runs.c.status.in_(("failed", "waiting"))]
@@ -156,13 +167,17 @@ def alike(connection: Connection, query: Select[Any], *, most: int) -> list[str]
     return [run.run_id for run in connection.execute(same) if run.options == first.options]
 
 
+def uncorrected(item_id: Any) -> ColumnElement[bool]:
+    """That nobody has corrected an item: who has, has looked at it."""
+    return ~select(corrections.c.item_id).where(corrections.c.item_id == item_id).exists()
+
+
 def review(connection: Connection, analysis: Analysis) -> None:
-    """Note why a person should look at the item, or that nobody need; who has corrected it has looked at it."""
+    """Note why a person should look at the item, or that nobody need."""
     reasons = analysis.result.get("review_reasons") or ["model_unsure"]
     wanted = " ".join(reasons) if analysis.result["needs_review"] else None
-    corrected = select(corrections.c.item_id).where(corrections.c.item_id == analysis.item_id)
     mine = feedback_items.c.item_id == analysis.item_id
-    connection.execute(update(feedback_items).where(mine, ~corrected.exists()).values(review=wanted))
+    connection.execute(update(feedback_items).where(mine, uncorrected(analysis.item_id)).values(review=wanted))
 
 
 def mirror(connection: Connection, run_ids: Sequence[str], *, status: str) -> None:

@@ -22,6 +22,7 @@ from feedback_gateway.tasks.checks import Checked, check_answer
 from feedback_gateway.tasks.examples import ExampleBook, Lesson
 from feedback_gateway.tasks.injection import speaks_to_model
 from feedback_gateway.tasks.inputs import Item, as_texts, id_of, id_problems, parse_item, text_problems
+from feedback_gateway.tasks.labels import differ, labels_of
 from feedback_gateway.tasks.models import Answer, CallOptions, Failure, Preference
 from feedback_gateway.tasks.orders import Order, answer_of, policy_of, question_of, repeat_of, taxonomy_for
 from feedback_gateway.tasks.packing import Packing
@@ -81,6 +82,7 @@ class TaskService:
         self._preferences = preferences
         self._rollouts = rollouts
         self._shadows = shadows
+        self.disputes = shadows.disputes
         self.deprecations = deprecations
         self._aliases = aliases
         self._limits = limits
@@ -213,7 +215,10 @@ class TaskService:
 
         async def compare() -> None:
             beside = self._with_version(order, version, purpose="shadow", beside=call.call_id, timeout_s=None)
-            await self._outcome(replace(beside, ends_at=None, rollout=None), item)
+            outcome = await self._outcome(replace(beside, ends_at=None, rollout=None), item)
+            labels = labels_of([order.task.result_schema, beside.task.result_schema])
+            if isinstance(outcome, Answer) and differ(call.result, outcome.result, labels):
+                await self.disputes.add(call.call_id)
 
         self._shadows.begin(compare)
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from feedback_gateway.errors import GatewayError
@@ -15,6 +15,28 @@ MOST_WAITING = 1_000
 """What waits holds its text in memory, so that beyond this an answer goes without its shadow."""
 
 
+class Disputes:
+    """The calls whose shadow says otherwise, MOST_WAITING of them; whoever listens is told of each."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, None] = {}
+        self.listener: Callable[[str], Awaitable[None]] | None = None
+
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def add(self, call_id: str) -> None:
+        """Note one, and tell of it."""
+        if len(self._known) >= MOST_WAITING:
+            del self._known[next(iter(self._known))]
+        self._known[call_id] = None
+        if self.listener is not None:
+            await self.listener(call_id)
+
+
 class Shadows:
     """Runs up to `at_once` pieces of work at the same time; what finds MOST_WAITING before it is left out."""
 
@@ -24,6 +46,7 @@ class Shadows:
         self._live: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self.skipped = 0
+        self.disputes = Disputes()
 
     def begin(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Run `work` when there is room for it, whatever comes of it."""

@@ -104,6 +104,7 @@ def create_analyses() -> None:
     )
     op.create_index("uq_analyses_run_id", "analyses", ["run_id"], unique=True)
     op.create_index("ix_analyses_item_id", "analyses", ["item_id"])
+    op.create_index("ix_analyses_call_id", "analyses", ["call_id"])
 
 
 def create_jobs() -> None:
