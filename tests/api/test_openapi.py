@@ -29,7 +29,11 @@ from feedback_gateway.tasks.registry import RESERVED
 # in the past, is more than a schema can say. Nobody stands behind the deployment that requests would be passed on to.
 CONFIG = """
 [[operations]]
-include-path-regex = "categorize|classify|summarize|root-cause|reply|calls$|feedback$|/admin/|chat|embeddings|models"
+include-path-regex = "categorize|classify|summarize|root-cause|reply|chat|embeddings|models"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-path-regex = "calls$|feedback$|reviews$|corrections$|/admin/"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]

@@ -13,13 +13,14 @@ from feedback_gateway.api.calls import Moment, Name
 from feedback_gateway.api.deps import CallerDep, Json, PageQuery, Query, ServicesDep, in_thread, query_errors, visible
 from feedback_gateway.api.feedback_rendering import correction_json, item_json
 from feedback_gateway.calls.reports import parse_moment
-from feedback_gateway.feedback.agreement import Agreement, agreements, parse_group_by
+from feedback_gateway.feedback.agreement import GROUPINGS, Agreement, agreements, parse_group_by
 from feedback_gateway.feedback.current import check_correction
 from feedback_gateway.feedback.models import ItemHistory
 from feedback_gateway.services import Services
 from feedback_gateway.tasks.registry import Task
 
 Reason = Literal["model_unsure", "low_confidence", "evidence_dropped", "injection_suspected", "versions_disagree"]
+ONE = f"({'|'.join(GROUPINGS)})"
 MOST_CHARS = 10_000
 STORABLE = r"^[^\x00]*$"
 
@@ -39,10 +40,14 @@ class ReviewQuery(PageQuery):
     consumer: Name = None
     source: Name = None
     reason: Reason | None = None
+
+
 class AgreementQuery(Query):
     """Of which time, and by what it is grouped: names with commas."""
 
-    group_by: Annotated[str, Field(max_length=200)] = "field"
+    group_by: Annotated[str, Field(max_length=200, pattern=rf"^{ONE}(,{ONE})*$", description="names with commas")] = (
+        "field"
+    )
     field: Name = None
     consumer: Name = None
     since: Moment = None
