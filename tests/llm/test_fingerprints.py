@@ -59,6 +59,7 @@ VALUES: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
         "purpose": st.sampled_from(get_args(Purpose)),
         "task": st.text(max_size=4),
         "items": st.lists(objects, max_size=2).map(tuple),
+        "examples": st.integers(0, 9),
         "taxonomy": st.none() | objects,
         "prompt_digest": st.text(max_size=4),
         "fence": st.sampled_from([FENCE, OTHER_FENCE]),
