@@ -38,7 +38,7 @@ def calibrate_task(
     version: VersionOption = None,
     method: Annotated[
         Literal["isotonic", "platt"] | None,
-        typer.Option(help="How the mapping is fitted; by the number of rows if not."),
+        typer.Option(help="How the mapping is fitted; whichever fits better if not."),
     ] = None,
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,

@@ -28,7 +28,10 @@ class Pricing:
     attempts: int
 
     def add(self, estimate: Estimate, request: CompletionRequest, *, input_tokens: int, output_tokens: int) -> None:
-        """Count one call. Tokens are those that are expected; input tokens of 0 are told from the request's length."""
+        """Count one call, with the tokens that an earlier one like it took.
+
+        Where the request's length tells of more input tokens, it counts: the earlier one may have shared a pack's.
+        """
         estimate.calls += 1
         rates = [deployment.rates for deployment in self.reachable]
         if any(rate is None for rate in rates):
@@ -38,7 +41,7 @@ class Pricing:
         dearest = [most_cost(rate, input_tokens=most, output_tokens=request.max_tokens) for rate in rates if rate]
         estimate.most_usd += self.attempts * max(dearest, default=Decimal(0))
         usage = Usage(
-            uncached_input_tokens=input_tokens or token_estimate(request) - request.max_tokens,
+            uncached_input_tokens=max(input_tokens, token_estimate(request) - request.max_tokens),
             output_tokens=min(output_tokens, request.max_tokens),
         )
         weights = [(cost(usage, one.rates), Decimal(str(one.weight))) for one in self.own if one.rates is not None]
