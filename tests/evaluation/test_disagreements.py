@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from feedback_gateway.calls.pairs import Pair, Side
-from feedback_gateway.evaluation.disagreements import Disagreements, wilson
+from feedback_gateway.evaluation.disagreements import Disagreements
+from feedback_gateway.feedback.agreement import wilson
 from feedback_gateway.tasks.labels import labels_of
 
 SCHEMA = {

@@ -1,15 +1,13 @@
 """Where two versions answer differently: label by label, with the rate at which they agree. Pure but for its input."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from feedback_gateway.calls.pairs import Pair
+from feedback_gateway.feedback.agreement import wilson
 from feedback_gateway.tasks.labels import MISSING, differing_labels
-
-Z_95 = 1.959963984540054
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,13 +101,3 @@ def count(found: Comparison, pair: Pair, labels: Iterable[str]) -> tuple[str, ..
             counted.differ += 1
             counted.changes[one or MISSING, other or MISSING] += 1
     return tuple(name for name, (left, right) in differing.items() if left != right)
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float] | None:
-    """The 95 % interval of a share after Wilson (1927), None without trials."""
-    if not trials:
-        return None
-    share, square = successes / trials, Z_95**2
-    middle = (share + square / (2 * trials)) / (1 + square / trials)
-    half = Z_95 * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2)) / (1 + square / trials)
-    return max(0.0, middle - half), min(1.0, middle + half)

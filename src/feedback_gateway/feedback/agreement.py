@@ -11,8 +11,7 @@ from feedback_gateway.feedback.corrections import Judged
 from feedback_gateway.feedback.current import TEAM
 
 GROUPINGS = ("field", "task", "label", "prompt_version", "taxonomy_version", "model", "by")
-Z = 1.959964
-"""Of 95 %, two-sided."""
+Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +29,8 @@ class Agreement:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Between what the rate lies with 95 % confidence (Wilson, 1927)."""
-        rows, share = self.judged, self.rate
-        middle = share + Z**2 / (2 * rows)
-        reach = Z * math.sqrt(share * (1 - share) / rows + Z**2 / (4 * rows**2))
-        whole = 1 + Z**2 / rows
-        return max(0.0, (middle - reach) / whole), min(1.0, (middle + reach) / whole)
+        """Between what the rate lies with 95 % confidence."""
+        return wilson(self.agreed, self.judged) or (0.0, 1.0)
 
 
 def agreements(judged: Iterable[Judged], *, group_by: Sequence[str] = ("field",)) -> list[Agreement]:
@@ -81,3 +76,13 @@ def parse_group_by(text: str) -> tuple[str, ...]:
             message = f"{name[:50]!r} is none of {', '.join(GROUPINGS)}"
             raise InvalidRequest(f"group_by: {message}", problems=[Problem(("group_by",), message)])
     return names or ("field",)
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float] | None:
+    """The 95 % interval of a share after Wilson (1927), None without trials."""
+    if not trials:
+        return None
+    share, square = successes / trials, Z_95**2
+    middle = (share + square / (2 * trials)) / (1 + square / trials)
+    half = Z_95 * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2)) / (1 + square / trials)
+    return max(0.0, middle - half), min(1.0, middle + half)
