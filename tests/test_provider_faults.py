@@ -81,7 +81,7 @@ class Provider:
         while head := await self._head(reader):
             length = next(int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length:"))
             self.bodies.append(json.loads(await reader.readexactly(length)))
-            reply = self.replies[min(len(self.bodies), len(self.replies)) - 1]
+            reply = self.reply()
             if reply is None:
                 await reader.read()
                 break
@@ -89,6 +89,10 @@ class Provider:
             if writer.is_closing():
                 break
         writer.close()
+
+    def reply(self) -> Reply:
+        """What comes next."""
+        return self.replies[min(len(self.bodies), len(self.replies)) - 1]
 
     async def _head(self, reader: asyncio.StreamReader) -> list[bytes]:
         try:
@@ -318,7 +322,8 @@ async def test_invalid_answer_is_shown_again_in_part(gateway: Gateway) -> None:
 async def test_calls_side_by_side_learn_together_that_a_model_takes_no_schema(gateway: Gateway) -> None:
     """Each asks the next way once the way it asked was refused, however many are refused at the same time."""
     refused = http(400, b'{"error": {"message": "response_format json_schema is not supported"}}')
-    async with gateway(*[refused] * 12, ANSWERED) as (services, _):
+    async with gateway() as (services, provider):
+        provider.reply = lambda: refused if takes_a_schema(provider.bodies[-1]) else ANSWERED  # type: ignore[method-assign]
         calls = [
             services.tasks.run(
                 "sentiment", {"text": f"{TEXT} {number}"}, consumer=LOCAL_CONSUMER, options=CallOptions()
@@ -328,6 +333,12 @@ async def test_calls_side_by_side_learn_together_that_a_model_takes_no_schema(ga
         outcomes = await asyncio.gather(*calls)
 
     assert [type(outcome) for outcome in outcomes] == [Answer] * 12
+    assert any(takes_a_schema(body) for body in provider.bodies)
+
+
+def takes_a_schema(body: dict[str, Any]) -> bool:
+    """Whether a request asks for an answer by a schema."""
+    return bool((body.get("response_format") or {}).get("type") == "json_schema")
 
 
 async def test_recovered_provider_answers_after_its_failures(gateway: Gateway) -> None:
